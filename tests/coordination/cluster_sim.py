@@ -316,6 +316,7 @@ class World(VirtualTime):
         driver, cluster = machine.driver, machine.cluster
         machine.turn_at = float("inf")
         driver.wake(machine.clock(self.now), machine.asked)
+        cluster.look()
         frames, machine.frames = machine.frames, []
         if frames:
             driver.read(iter(frames))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from banken.client import Client
 from banken.control import Events
 from banken_supervisor import Supervisor
 from banken_supervisor.engine.effects import Event, EventType
@@ -30,8 +32,9 @@ def test_what_the_cluster_decides_is_carried_out_at_once(address: str) -> None:
         until(lambda: _declared(supervisor) or events.next(0.05), "events are heard")
         loop: Any = supervisor._loop
         loop.cluster = SimpleNamespace(
-            turn=turn, patience=lambda: None, state=lambda: None, words=None, close=lambda wait: True
-        )
+            turn=turn, look=lambda: None, patience=lambda: None, state=lambda: None, words=None,
+            close=lambda wait: True,
+        )  # fmt: skip
         took = []
         for _ in range(5):
             while events.next(0.2):
@@ -41,6 +44,30 @@ def test_what_the_cluster_decides_is_carried_out_at_once(address: str) -> None:
             until(lambda: (found := events.next(0.05)) and found["type"] == "address", "it is told")
             took.append(time.monotonic() - began)
         assert sorted(took)[2] < SOON_S, took
+
+
+@pytest.mark.process
+def test_who_leads_is_known_before_what_has_come_is_read(address: str) -> None:
+    """A leader that stood still finds feeds of all that time, and is one no longer: it tells nothing of them."""
+    supervisor, order = Supervisor(address), list[str]()
+
+    with supervisor, closing(Client(address)) as client:
+        _declared(supervisor)
+        loop: Any = supervisor._loop
+        read = loop.driver.read
+
+        def reads(*args: Any) -> None:
+            order.append("read")
+            read(*args)
+
+        loop.driver.read = reads
+        loop.cluster = SimpleNamespace(
+            start=lambda: None, turn=lambda: None, look=lambda: order.append("look"), patience=lambda: None,
+            state=lambda: None, words=None, close=lambda wait: True,
+        )  # fmt: skip
+        client.feed("w")
+        until(lambda: "read" in order, "it is read")
+    assert order[order.index("read") - 1] == "look"
 
 
 def _declared(supervisor: Supervisor) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from banken.protocol.incidents import Cause
 from banken_supervisor.coordination.records import MEMBERS, pack, unpack_member
 from banken_supervisor.coordination.store import Done
 from banken_supervisor.coordination.store_thread import StoreThread
@@ -165,3 +168,24 @@ def test_what_another_member_answers_is_taken_as_far_as_it_is_understood() -> No
         {"rows": [{"name": "w", "timers": {"feed": [1]}}]},
     ]
     assert [heard_of(each) for each in odd] == [{}] * len(odd)
+
+
+def test_who_leads_no_longer_hears_no_answer(engine: MemoryEngine) -> None:
+    """Nor does it decide for want of one: it may lead again by then, and ask again."""
+    one, decided = One(engine, "a", "a-1"), list[str]()
+    one.members._look_at = float("inf")
+    link: Any = SimpleNamespace(member=one.members.own, ask=lambda names, answered: True)
+    one.members.links["b"] = link
+    for name in ("asked", "waiting"):
+        one.members.ask(name, Cause.TIMEOUT, lambda member, timer: decided.append(member))
+        if name == "asked":
+            one.members.turn(0.0)
+    one.members.stop_asking()
+    one.members.turn(10.0)
+    assert decided == []
+    one.members.ask("again", Cause.TIMEOUT, lambda member, timer: decided.append(member))
+    one.members.turn(20.0)
+    assert decided == []
+    one.members.turn(30.0)
+    assert decided == [""], "nobody has answered"
+    one.store.close(5.0)

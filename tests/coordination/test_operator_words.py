@@ -50,12 +50,14 @@ class Said:
         self.told: list[Message] = []
         self.watched: dict[str, bool] = {}
         self.waits: set[str] = set()
-        self.term: int | None = None
+        self.leadership: tuple[int, int] | None = None
         self.now = 0.0
         if leads:
             engine.store(name).transact({}, {LEADER: pack()}, (), 1.0)
-            self.term = engine.items[LEADER].mod
-        self.failures = OperatorFailures(store, 1.0, self.told.append, lambda: self.term, self.waits.__contains__)
+            self.leadership = (0, engine.items[LEADER].mod)
+        self.failures = OperatorFailures(
+            store, 1.0, self.told.append, lambda: self.leadership, self.waits.__contains__
+        )
         self.words = OperatorWords(
             name, store, 1.0, self.told.append, lambda: None, self.watched.get, self.failures.read
         )

@@ -50,6 +50,12 @@ class View(NamedTuple):
     """that the store had when it was read last"""
 
     @property
+    def leadership(self) -> tuple[int, int] | None:
+        """Which leadership of this member it is; None: it does not lead. After the store's data were replaced, a
+        term may have the number of an earlier one."""
+        return None if self.term is None else (self.resets, self.term)
+
+    @property
     def may_act(self) -> bool:
         """Whether it leads, and can be sure of it."""
         return self.role is Role.LEADER and clock() < self.leads_until

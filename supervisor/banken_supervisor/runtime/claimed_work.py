@@ -47,8 +47,8 @@ class ClaimedWork:
     _stores: Sequence[StoreThread]
     _limit: float
     _terms: Terms
-    _may_act: Callable[[int], bool]
-    """whether this member may act, and leads in this term"""
+    _may_act: Callable[[], bool]
+    """whether this member may act, and leads as it did when it read the claims"""
     adopt: Callable[[str, Claim, int], None]
     block: Callable[[str, str], None]
     deposed: Callable[[], None]
@@ -113,31 +113,31 @@ class ClaimedWork:
         if self.claims is None:
             return None
         patience = 0.0 if self._ready else self.claims.patience(now) if self._idle else None
-        return patience if patience is None or self._may_act(self.claims.term) else max(LOOK_S, patience)
+        return patience if patience is None or self._may_act() else max(LOOK_S, patience)
 
     def turn(self, now: float) -> None:
-        """Write what is wanted. Not while another one may lead: in new data of the store its term may have the same
-        number."""
+        """Write what is wanted. Not while another one may lead."""
         claims = self.claims
-        if claims is None or not self._may_act(claims.term):
+        if claims is None or not self._may_act():
             return
         while self._idle and (sent := claims.transaction(now)) is not None:
             store = self._idle.pop()
-            store.ask(partial(self._write, sent), partial(self._answered, store, sent))
+            store.ask(partial(self._write, sent), partial(self._answered, store, claims, sent))
 
     def do_what_is_written(self) -> None:
         """As far as this member may act."""
-        while self._ready and self.claims is not None and self._may_act(self.claims.term):
+        while self._ready and self.claims is not None and self._may_act():
             self._ready.popleft().do()
 
     def _write(self, sent: Transaction, store: Store) -> Done | Refused:
         """On the thread of a store."""
         return store.transact(sent.expect, sent.put, sent.drop, self._limit)
 
-    def _answered(self, store: StoreThread, sent: Transaction, answer: Done | Refused | Away) -> None:
+    def _answered(
+        self, store: StoreThread, claims: Claims, sent: Transaction, answer: Done | Refused | Away
+    ) -> None:
         self._idle.append(store)
-        claims = self.claims
-        if claims is None or sent.term != claims.term:
+        if claims is not self.claims:
             return
         if isinstance(answer, Away):
             claims.was_away(sent, monotonic())

@@ -73,7 +73,8 @@ class Cluster:
     incidents: IncidentSearch = field(init=False)
     leadership_thread: type[LeadershipThread] = LeadershipThread
     store_thread: type[StoreThread] = StoreThread
-    _term: int | None = None
+    _leadership: tuple[int, int] | None = None
+    """see ``View``"""
     _left: dict[str, Claim] = field(default_factory=dict)
     """the claims of this member's last term"""
     _again_at: float | None = None
@@ -83,9 +84,7 @@ class Cluster:
         make = self.make_store or self.settings.store
         leadership = Leadership(self.settings.member, self.run_id, self.settings.ttl)
         self._limit = leadership.limit
-        self._thread = self.leadership_thread(
-            leadership, make(), lambda view: self._post(partial(self._changed, view))
-        )
+        self._thread = self.leadership_thread(leadership, make(), lambda view: self._post(self.look))
         self._store = self.store_thread(make(), self._post)
         self._writers = [self.store_thread(make(), self._post) for _ in range(TRANSACTIONS_MAX)]
         self.members = self._make_members(self._store, self._limit, self._say)
@@ -95,7 +94,8 @@ class Cluster:
             self._is_shared, lambda: self._failures.read(),
         )  # fmt: skip
         self._failures = OperatorFailures(
-            self._store, self._limit, self._take_word, lambda: None if self.work.claims is None else self._term,
+            self._store, self._limit, self._take_word,
+            lambda: None if self.work.claims is None else self._leadership,
             lambda name: name in self._succession.gate.held,
         )  # fmt: skip
         self.work = ClaimedWork(
@@ -182,9 +182,9 @@ class Cluster:
     def turn(self) -> None:
         """Ask, write what is wanted, and do what is written."""
         now = monotonic()
-        if self._again_at is not None and self._again_at <= now and self._term is not None:
+        if self._again_at is not None and self._again_at <= now and self._leadership is not None:
             self._again_at = None
-            self._read_claims(self._term)
+            self._read_claims(self._leadership)
         self._times.note(self.view.revision, self._driver.now)
         self.work.turn(now)
         self._open.turn(now)
@@ -197,9 +197,13 @@ class Cluster:
 
     # -- what the threads say ---------------------------------------------------------------------
 
-    def _changed(self, view: View) -> None:
-        """Who leads has changed, or whether the store answers."""
-        before, self._before = self._before, view
+    def look(self) -> None:
+        """See whether it leads, and whether the store answers. The loop does so before it reads what has come:
+        whoever leads no longer tells nothing of it."""
+        before, view = self._before, self.view
+        if view is before:
+            return
+        self._before = view
         if view.resets > before.resets:
             self._say("engine-reset", "the store's data were replaced: nobody leads until one has taken over")
             self.members.write_again()
@@ -215,26 +219,27 @@ class Cluster:
             self._failures.read()
         if view.leader != before.leader:
             self.registries.ask_again()
-        if view.term == self._term:
+        if view.leadership == self._leadership:
             return
         self._stop_leading()
-        if view.role is Role.LEADER and view.term is not None:
-            self._term = view.term
-            self._read_claims(view.term)
+        if view.role is Role.LEADER and view.leadership is not None:
+            self._leadership = view.leadership
+            self._read_claims(view.leadership)
 
-    def _read_claims(self, term: int) -> None:
+    def _read_claims(self, leadership: tuple[int, int]) -> None:
         def read(store: Store) -> tuple[Snapshot, Snapshot]:
             return store.read(CLAIMS, self._limit), store.read(SPENT, self._limit)
 
-        self._store.ask(read, partial(self._lead, term))
+        self._store.ask(read, partial(self._lead, leadership))
 
-    def _lead(self, term: int, answer: tuple[Snapshot, Snapshot] | Away) -> None:
+    def _lead(self, leadership: tuple[int, int], answer: tuple[Snapshot, Snapshot] | Away) -> None:
         """Go on with what former leaders have left."""
-        if term != self._term:
+        if leadership != self._leadership:
             return
         if isinstance(answer, Away):
             self._again_at = monotonic() + AGAIN_S
             return
+        _, term = leadership
         claims, found = Claims.restored(term, answer[0])
         if self.view.regained:
             found = claims.rewrite(self._left)
@@ -288,8 +293,9 @@ class Cluster:
     def _stop_leading(self) -> None:
         """Another one leads, or nobody: what was not begun is not begun."""
         led = self.work.claims is not None
-        self._term = self._again_at = None
+        self._leadership = self._again_at = None
         left = self.work.stop()
+        self.members.stop_asking()
         self.steps.stop()
         self.brake.stop()
         self._failures.stop()
@@ -312,9 +318,9 @@ class Cluster:
         policy = self._driver.engine.rules.policy_of(name)
         return False if policy is not None and policy.is_local else None
 
-    def _may_act(self, term: int) -> bool:
+    def _may_act(self) -> bool:
         view = self.view
-        return view.may_act and view.term == term
+        return view.may_act and view.leadership == self._leadership
 
     def _put_back(self) -> None:
         for name, incident in self._succession.follow(self._driver.now):

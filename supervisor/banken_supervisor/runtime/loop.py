@@ -153,9 +153,7 @@ class Loop:
         self.driver.barrier.exact = True
         sockets.queue_in(self.driver.engine.waiting, self.driver.engine.admission.refused)
         sockets.connections.limit = lambda: self.driver.engine.waiting.quotas.connections
-        self._dense = False
-        self._many = MANY
-        self._woke = 0.0
+        self._dense, self._many, self._woke = False, MANY, 0.0
         self._stopping = self._ending = False
         self.remote = RemoteView()
         self.cluster: Cluster | None = None
@@ -300,6 +298,8 @@ class Loop:
             place = Place.CLOCK
             real = monotonic()
             self.driver.wake(real, asked)
+            if self.cluster is not None:
+                self.guard.run(Place.CLUSTER, self.cluster.look)
             place = Place.FEED
             if ready is NOTHING:  # to try and get an exception costs 8 µs
                 count, complete = 0, True

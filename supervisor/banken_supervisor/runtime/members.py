@@ -105,6 +105,11 @@ class Members:
         for question in self._questions.values():
             question.names.pop(name, None)
 
+    def stop_asking(self) -> None:
+        """This member leads no longer: nobody waits for any answer."""
+        self._waiting.clear()
+        self._questions.clear()
+
     def write_again(self) -> None:
         """The store's data were replaced. The others have time to write themselves, too."""
         self._is_written, self._look_at, self._kept = False, 0.0, UNLED_TTLS

@@ -23,15 +23,15 @@ AGAIN_S = 0.5
 
 @dataclass(eq=False)
 class OperatorFailures:
-    """``limit``: seconds that the store may take. ``tell``: has the engine take a message of an operator. ``term``:
-    of this member's leadership; None: it does not lead, or does not know yet what is open. ``waits``: whether a
+    """``limit``: seconds that the store may take. ``tell``: has the engine take a message of an operator.
+    ``leadership``: see ``View``; None: it does not lead, or does not know yet what is open. ``waits``: whether a
     verdict about this name waits for its claim.
     """
 
     _store: StoreThread
     _limit: float
     _tell: Callable[[Message], object]
-    _term: Callable[[], int | None]
+    _leadership: Callable[[], tuple[int, int] | None]
     _waits: Callable[[str], bool]
     _taken: dict[str, int] = field(default_factory=dict)
     """by watchdog: the revision of the key that the engine was told of"""
@@ -42,8 +42,8 @@ class OperatorFailures:
 
     def read(self) -> None:
         """There may be some."""
-        if (term := self._term()) is not None:
-            self._store.ask(lambda store: store.read(FAILURES, self._limit), partial(self._apply, term))
+        if (leadership := self._leadership()) is not None:
+            self._store.ask(lambda store: store.read(FAILURES, self._limit), partial(self._apply, leadership))
 
     def stop(self) -> None:
         """This member leads no longer: the next one takes them."""
@@ -53,27 +53,27 @@ class OperatorFailures:
 
     def turn(self, now: float) -> None:
         """Drop what is done, and read again what could not be read; ``now``: monotonic time."""
-        if (term := self._term()) is None:
+        if (leadership := self._leadership()) is None:
             return
         for name, mod in list(self._taken.items()):
             if name not in self._dropping and not self._waits(name):
                 self._dropping.add(name)
-                self._drop(term, name, mod)
+                self._drop(leadership, name, mod)
         if self._again_at == 0.0:
             self._again_at = now + AGAIN_S
         elif self._again_at is not None and now >= self._again_at:
             self._again_at = None
             self.read()
 
-    def _drop(self, term: int, name: str, mod: int) -> None:
+    def _drop(self, leadership: tuple[int, int], name: str, mod: int) -> None:
         key = FAILURES + name
         self._store.ask(
-            lambda store: store.transact({LEADER: term, key: mod}, {}, [key], self._limit),
-            partial(self._dropped, term, name),
+            lambda store: store.transact({LEADER: leadership[1], key: mod}, {}, [key], self._limit),
+            partial(self._dropped, leadership, name),
         )
 
-    def _apply(self, term: int, answer: Snapshot | Away) -> None:
-        if term != self._term():
+    def _apply(self, leadership: tuple[int, int], answer: Snapshot | Away) -> None:
+        if leadership != self._leadership():
             return
         if isinstance(answer, Away):
             self._again_at = 0.0
@@ -90,8 +90,8 @@ class OperatorFailures:
                 self._taken[name] = item.mod
                 self._tell(message)
 
-    def _dropped(self, term: int, name: str, answer: Done | Refused | Away) -> None:
-        if term != self._term():
+    def _dropped(self, leadership: tuple[int, int], name: str, answer: Done | Refused | Away) -> None:
+        if leadership != self._leadership():
             return
         self._dropping.discard(name)
         if isinstance(answer, Away):

@@ -1,0 +1,56 @@
+"""What waits for a claim: nothing of one leadership is taken for the next one's, though their terms are alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from banken_supervisor.coordination.claims import Claims
+from banken_supervisor.coordination.records import Claim
+from banken_supervisor.coordination.store import Done, Store
+from banken_supervisor.coordination.store_thread import StoreThread
+from banken_supervisor.runtime.claimed_work import ClaimedWork
+from banken_supervisor.runtime.incident_terms import Terms
+
+from .memory_store import MemoryEngine
+
+TERM = 2
+
+
+class Late(StoreThread):
+    """Answers when the test says so."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store, lambda do: None)
+        self.asked: list[tuple[Callable[[Store], Any], Callable[[Any], None]]] = []
+
+    def ask(self, question: Callable[[Store], Any], answered: Callable[[Any], None]) -> None:
+        self.asked.append((question, answered))
+
+
+def claim(id_: str) -> Claim:
+    return Claim(id_, "timeout", 1000.0, 5.5, 5.0, "m1")
+
+
+def test_an_answer_to_an_earlier_leadership_of_the_same_number_is_nobodys() -> None:
+    """The store's data were replaced meanwhile: what was written is not there."""
+    store, done = Late(MemoryEngine().store("m1")), list[str]()
+    work = ClaimedWork(
+        [store], 1.0, Terms(lambda: None), lambda: True, lambda *found: None, lambda *why: None, lambda: None  # type: ignore[arg-type, return-value]
+    )  # fmt: skip
+    work.claims = Claims(TERM)
+    work.want("w", claim("first"), lambda: done.append("first"), lambda claim: None)
+    work.turn(0.0)
+    (_, answered), *_ = store.asked
+    assert work.stop() == {}
+    work.claims = Claims(TERM)
+    work.want("w", claim("second"), lambda: done.append("second"), lambda claim: None)
+    work.turn(0.0)
+    answered(Done(7))
+    work.do_what_is_written()
+    assert done == []
+    work.turn(0.0)
+    (_, answered) = store.asked[-1]
+    answered(Done(8))
+    work.do_what_is_written()
+    assert done == ["second"]

@@ -140,3 +140,20 @@ def test_what_changed_and_what_ended_just_before_the_stop_is_on_disk(houses: Cal
     dropped = journal.state()["dropped"]["step"]
     house.outbox.report(done(2, "too late"))
     assert journal.state()["dropped"]["step"] == dropped + 1
+
+
+def test_a_journal_that_was_removed_is_whole_again_after_the_end(houses: Callable[[], House]) -> None:
+    """Without anything to write, it is noticed only then."""
+    house = houses()
+    driver = house.driver
+    for name in ("w-1", "w-2"):
+        driver.engine.tell(Message(Kind.DECLARE, name, None, 0.0, Declaration(60.0)), driver.now, driver.out)
+    house.checkpoints.turn()
+    assert house.outbox.journal.flush(WAIT_S)
+    path = Path(house.outbox.journal.path)
+    for each in path.parent.glob(f"{path.name}*"):
+        if not each.name.endswith(".lock"):
+            each.unlink()
+    house.outbox.close(WAIT_S)
+    left = restore(str(path))
+    assert sorted(each.name for each in left.registry) == ["w-1", "w-2"]

@@ -206,7 +206,7 @@ class Oracle:
             one.must_by = None if not one.known else None if self._is_paused(one) else self.least + SLACK
         elif message.kind is Kind.PAUSE and one.known:
             one.hold = max(self.most_at(), self.least) + message.args[0] + 0.1
-            one.paused_until = self.world.now + message.args[0]
+            one.paused_until, one.kept_pause = self.world.now + message.args[0], False
             one.must_by = None
         elif message.kind is Kind.EXTEND and one.known:
             one.extended = self.most_at() + message.args[0]
@@ -495,7 +495,7 @@ class Oracle:
                 one.unsure = True
             one.extended = 0.0
             if left > 0 and not one.kept_pause:
-                one.unsure = True
+                one.unsure, one.paused_until = True, now
             if left > 0:
                 one.hold = left
             if one.process is not None and not one.process.alive:

@@ -157,6 +157,12 @@ class Journal:
             "moved_aside": self._aside,
         }
 
+    def has_moved(self) -> bool:
+        """Whether the path no longer leads to the file that is written; the writer notices with its next batch.
+        Asks the system for the file: not for the loop, but at its end."""
+        store = self._store
+        return store is not None and store.moved()
+
     @property
     def queued(self) -> int:
         """Entries that wait."""

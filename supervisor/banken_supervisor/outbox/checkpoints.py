@@ -78,8 +78,8 @@ class Checkpoints:
         """whether an event about this name is not recorded yet: its checkpoint comes after that"""
         self.is_proved: Callable[[ProcessIdentity], bool] = lambda process: True
         """whether a process said itself that it is this one"""
-        self._state = "opening"
-        """state of the journal that was published last"""
+        self._condition = Condition("opening")
+        """the journal's condition that was published last"""
         self._engine.table.tracks_changes = True
         outbox.clock = lambda: driver.now
         outbox.checkpoint_of = self._entry
@@ -139,7 +139,11 @@ class Checkpoints:
         self._write(monotonic() + PORTION_S, QUEUED_MAX)
 
     def _flush(self, until: float) -> None:
-        """Write all changes, until ``until``: monotonic time."""
+        """Write all changes, until ``until``: monotonic time. All there is, if the file is new or was taken away:
+        no turn comes after this, in which that is heard of."""
+        condition = self._journal.condition
+        if self._journal.has_moved() or (condition.resync and condition is not self._condition):
+            self._write_all()
         self._names.clear()
         self._write(until, inf)
 
@@ -181,12 +185,14 @@ class Checkpoints:
 
     def _journal_changed(self, condition: Condition) -> None:
         """Publish a change of the journal's condition. If entries were lost or the file is new, write all again."""
-        before, self._state = self._state, condition.state
+        before, self._condition = self._condition.state, condition
         if condition.state != before and not (before == "opening" and condition.state == "ok"):
             data = {"state": condition.state, "reason": condition.reason}
             self._driver.out.append(Event(EventType.JOURNAL, None, data))
-        if not condition.resync:
-            return
+        if condition.resync:
+            self._write_all()
+
+    def _write_all(self) -> None:
         self._journal.record(Cleared())
         for record in self._engine.table:
             self._engine.table.changed[record.name] = None

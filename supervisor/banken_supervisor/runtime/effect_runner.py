@@ -154,7 +154,7 @@ class EffectRunner:
                         engine.processes.ended_unseen(process, self._driver.now, self._driver.out)
                 elif (program := self._program_of(process)) is not None:
                     engine.on_purpose.belongs(process, program)
-            case Event(EventType.EXPIRED, _, data):
+            case Event(EventType.EXPIRED, _, data) if "replay" not in data:
                 self._metrics.incident(data["cause"], late(data, monotonic() - woke))
             case Event(EventType.WOULD_ACT, _, data):
                 self._metrics.action(data["do"], "observed")

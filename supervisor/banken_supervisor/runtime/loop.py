@@ -359,10 +359,10 @@ class Loop:
         }
 
     def welcome(self, topic: bytes) -> None:
-        """Send a new subscriber the open incident of its topic."""
+        """Tell a new subscriber the open incident of its topic, after what is decided and not told yet."""
         event = self.driver.engine.incidents.replay(topic[:-1].decode("ascii", "replace"), self.driver.now)
         if event is not None:
-            self.publish(event)
+            self.driver.out.append(event)
 
     def _spare_collector(self) -> None:
         if len(self.driver.engine) > self._many:

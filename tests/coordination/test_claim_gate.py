@@ -195,6 +195,24 @@ def test_the_incident_of_what_is_paused_here_is_over() -> None:
     assert member.lead(past(name="never", cause=Cause.TOO_FEW)) == ["never"]
 
 
+@pytest.mark.parametrize(("ago", "is_over"), [(2.0, True), (8.0, False)])
+def test_the_incident_of_what_was_released_since_is_over(ago: float, is_over: bool) -> None:
+    """While nobody led. What was released before has come again since, where this member did not hear it."""
+    member = Member()
+    member.engine.table.keeps_released = True
+    member.say(Kind.RELEASE, "w")
+    released = member.engine.table.released["w"]
+    member.jump(ago)
+    member.out.clear()
+    assert member.lead(past(age=3600.0, age_least=5.0)) == []
+    told = [each.type.value for each in events_of(member.out)]
+    assert ("expired" in told, "closed" in told) == (True, is_over)
+    assert (member.engine.get("w") is None) is is_over
+    if is_over:
+        assert member.steps() == []
+        assert member.engine.table.released == {"w": released}
+
+
 def test_one_that_leads_no_longer_puts_its_incidents_back_without_a_word() -> None:
     """And holds them: if it leads again, and nobody has claimed them, they are judged again."""
     member = Member(Role.LEADER)

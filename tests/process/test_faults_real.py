@@ -228,6 +228,7 @@ def _cluster(bench: Bench) -> None:
     nobody = SimpleNamespace(takes=lambda what: False)
     cluster: Any = SimpleNamespace(
         turn=lambda: None,
+        look=lambda: None,
         patience=lambda: 0.05,
         state=dict,
         members=SimpleNamespace(same_name=None),

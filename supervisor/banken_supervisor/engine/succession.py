@@ -3,7 +3,7 @@
 All members hear every feed, so their timers are the same. Only the leader has open incidents. Whoever begins to
 lead takes up those that the store has, over its own timers: a worker that was heard again meanwhile has recovered.
 Then it judges what it has held (claim_gate.py). Whoever leads no longer puts its incidents back, without a word:
-they are another's.
+they are another's. An incident of a watchdog that was released after it opened, while nobody led, is over.
 """
 
 from __future__ import annotations
@@ -122,6 +122,7 @@ class Succession:
         record, held = self._table.by_name.get(past.name), self.gate.take(past.name)
         is_well = record is not None and self._is_well(record, held, past, now)
         timers = None if record is None or not is_well else _timers(record)
+        released = self._table.released.get(past.name)
         record = self._restore().adopt(past, now, out)
         if record is None:
             return False
@@ -134,6 +135,10 @@ class Succession:
             record.fed_at = timers[0]
             record.detailed().progress_at = timers[1]
             self._table.arm(record)
+        least = past.age if past.age_least is None else past.age_least
+        if released is not None and now - released < least:
+            self._lifecycle.apply(record, Occurrence(Trigger.RELEASE), now, out)
+            self._table.note_released(past.name, released)
         return True
 
     def _put_back(self, record: Record) -> list[str]:

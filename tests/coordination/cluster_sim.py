@@ -27,9 +27,10 @@ from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.actions.target import ActionReport, ActionTarget
 from banken_supervisor.control.registry_page import page
 from banken_supervisor.coordination import leadership_thread as leadership_thread_module
-from banken_supervisor.coordination.leadership import CALL_SHARE, READS, Glance, Read, Role
+from banken_supervisor.coordination.leadership import CALL_SHARE, READS, Glance, Read
 from banken_supervisor.coordination.leadership_thread import LeadershipThread
 from banken_supervisor.coordination.records import CLAIMS, LEADER, unpack_claim, unpack_leader
+from banken_supervisor.coordination.roles import Role
 from banken_supervisor.coordination.settings import ClusterSettings
 from banken_supervisor.coordination.store import Away, Store
 from banken_supervisor.coordination.store_thread import StoreThread

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
-from banken_supervisor.coordination.leadership import Glance, Leadership, Read, Role, Write
+from banken_supervisor.coordination.leadership import Glance, Leadership, Read, Write
 from banken_supervisor.coordination.records import BEAT, LEADER
+from banken_supervisor.coordination.roles import Role
 from banken_supervisor.coordination.store import Away, Done, Refused, Snapshot
 
 from .memory_store import MemoryEngine, MemoryStore

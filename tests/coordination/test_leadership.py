@@ -12,17 +12,15 @@ from banken_supervisor.coordination.leadership import (
     BEATS,
     CALL_SHARE,
     READS,
-    TRANSITIONS,
     UNLED_TTLS,
     Glance,
     Leadership,
     Read,
-    Role,
-    Trigger,
     Write,
 )
 from banken_supervisor.coordination.records import BEAT, LEADER, pack, pack_leader
 from banken_supervisor.coordination.records import Leader as LeaderRecord
+from banken_supervisor.coordination.roles import TRANSITIONS, Role, Trigger
 from banken_supervisor.coordination.store import Done, Item, Refused, Snapshot
 
 from .leadership_sim import Member, Network, leads, trouble
@@ -257,6 +255,32 @@ def test_who_had_been_replaced_when_the_data_were_lost_does_not_lead_again() -> 
     network.run(3 * TTL)
     assert network.leaders() == [member]
     assert network.faults == []
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_who_was_replaced_unseen_does_not_regain_what_its_successor_has(dies: bool) -> None:
+    """It was cut off while another one led, and when that one regained the store's new data. It finds these, and
+    does not take its own claims for the last ones, whether or not the other one still writes."""
+    network = calm()
+    former = leader_of(network)
+    network.engine.cut_off.add(former.name)
+    takeover(network)
+    (member,) = network.leaders()
+    lose_data(network)
+    network.run(TTL)
+    assert network.leaders() == [member]
+    assert member.leadership.regained
+    if dies:
+        network.kill(member)
+    network.engine.cut_off.clear()
+    network.run(0.5 * TTL)
+    network.kill(member)
+    for each in network.members:
+        if each is not former:
+            network.kill(each)
+    takeover(network)
+    assert network.leaders() == [former]
+    assert not former.leadership.regained
 
 
 def test_an_old_copy_that_names_a_former_leader_does_not_make_it_one() -> None:

@@ -30,20 +30,20 @@ leads, and the others need not wait.
 When the store has lost its data, or has those of an old copy, nobody leads. Who led last, and can be sure of it,
 takes over at once, and knows what it had claimed; who led last, and may have been replaced, after one ``ttl``; the
 others after ``UNLED_TTLS``. Revisions begin anew then, and a new term may have the number of an old one: so a
-leader that may have been replaced reads before it writes.
+leader that may have been replaced reads before it writes. Takeovers have numbers of their own, which go on: by them
+a member that could not read for a while knows that another one has led after it, and not in an old copy.
 
 Compared with a lease in the store: etcd gives every lease its whole time again when its own leader changes, so a
 takeover would take up to twice as long. (The idea: Kubernetes' client-go, ``leaderelection``.)
 
-``TRANSITIONS`` is the whole of it. Pure: the time is an argument, in seconds of a clock that also runs while the
-host sleeps (CLOCK_BOOTTIME); the caller makes the calls that ``call`` returns, one at a time.
+``TRANSITIONS`` (roles.py) is the whole of it. Pure: the time is an argument, in seconds of a clock that also runs
+while the host sleeps (CLOCK_BOOTTIME); the caller makes the calls that ``call`` returns, one at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from math import inf
 from typing import NamedTuple
 
@@ -56,6 +56,7 @@ from banken_supervisor.coordination.records import (
     pack_leader,
     unpack_leader,
 )
+from banken_supervisor.coordination.roles import TRANSITIONS, Role, Trigger
 from banken_supervisor.coordination.store import ABSENT, Done, Item, Refused, Snapshot
 
 TTL_MIN, TTL_MAX = 1.0, 3600.0
@@ -75,47 +76,6 @@ MARGIN_MIN, MARGIN_SHARE = 0.1, 0.02
 UNLED_TTLS = 2
 """So many ``ttl`` without a leader, and a member takes over that is not eligible, or that did not lead when the
 store lost its data."""
-
-
-class Role(Enum):
-    """What a member is. The value is the word that people read."""
-
-    AWAY = "away"
-    """it has not heard from the store lately, and does not lead"""
-    FOLLOWER = "follower"
-    LEADER = "leader"
-    RESIGNED = "resigned"
-    """it has stepped down, and never leads again in this run"""
-
-
-class Trigger(Enum):
-    """What can happen to a member."""
-
-    ANSWERED = "the store has answered"
-    UNANSWERED = "the store has not answered"
-    TOOK_OVER = "a takeover is written"
-    DEPOSED = "another one leads, or the store's data were replaced"
-    RESIGNED = "it was asked to step down"
-
-
-_R, _T = Role, Trigger
-
-TRANSITIONS: dict[tuple[Role, Trigger], Role] = {
-    (_R.AWAY, _T.ANSWERED): _R.FOLLOWER,
-    (_R.AWAY, _T.UNANSWERED): _R.AWAY,
-    (_R.AWAY, _T.RESIGNED): _R.RESIGNED,
-    (_R.FOLLOWER, _T.ANSWERED): _R.FOLLOWER,
-    (_R.FOLLOWER, _T.UNANSWERED): _R.AWAY,
-    (_R.FOLLOWER, _T.TOOK_OVER): _R.LEADER,
-    (_R.FOLLOWER, _T.RESIGNED): _R.RESIGNED,
-    (_R.LEADER, _T.ANSWERED): _R.LEADER,
-    (_R.LEADER, _T.UNANSWERED): _R.LEADER,
-    (_R.LEADER, _T.DEPOSED): _R.FOLLOWER,
-    (_R.LEADER, _T.RESIGNED): _R.RESIGNED,
-    (_R.RESIGNED, _T.ANSWERED): _R.RESIGNED,
-    (_R.RESIGNED, _T.UNANSWERED): _R.RESIGNED,
-    (_R.RESIGNED, _T.RESIGNED): _R.RESIGNED,
-}
 
 
 class Read(NamedTuple):
@@ -193,6 +153,10 @@ class Leadership:
     """the next call is a takeover"""
     _led: bool = False
     """it was the last to lead, as far as it has read"""
+    _own: int = 0
+    """the number of its last takeover"""
+    _newest: int = 0
+    """the number of the newest one that it knows of"""
     _regains: bool = False
     """and the store's data were replaced since"""
     _sure_until: float = -inf
@@ -274,15 +238,19 @@ class Leadership:
             self._depose()
         self._answered(now)
         leader, beat = _revisions(snapshot)
+        self.leader = _leader(snapshot.items.get(LEADER))
+        if self.leader is not None:
+            self._newest = max(self._newest, self.leader.number)
+            if self.leader.run != self.run and self.leader.number > self._own:
+                self._led = self._regains = False
         if self._seen is None and before is not None:
             ttls = UNLED_TTLS if not self._led else 0 if now < self._sure_until else 1
             self._reset, self._regains = _Reset((leader, beat), now + ttls * self.ttl), self._led
         if (leader, beat) != self._seen:
             was_glanced = self._glanced == (snapshot.identity, leader, beat)
             self._seen, self._seen_at = (leader, beat), self._glanced_at if was_glanced else now
-        self.leader = _leader(snapshot.items.get(LEADER))
-        if self._reset is not None and self._reset.seen[0] != leader:
-            self._reset = None  # somebody has taken over
+        if self._reset is not None and self._reset.seen != (leader, beat):
+            self._reset = None  # somebody leads
         if self._reset is None and self.leader is not None and self.leader.run != self.run:
             self._led = self._regains = False
         if self.role is Role.LEADER and leader != self.term:
@@ -297,6 +265,7 @@ class Leadership:
                 self._become(Trigger.TOOK_OVER)
                 self.term, self.leads_until = revision, sent + self.ttl - self.margin
                 self.leader = unpack_leader(write.put[LEADER])
+                self._own = self._newest = self.leader.number
                 self.takeovers += 1
                 self._wrote_at = sent
                 self.regained, self._regains, self._reset = self._regains, False, None
@@ -334,7 +303,9 @@ class Leadership:
             return None
         self._wrote_at = now
         return Write(
-            "resignation", {LEADER: self.term}, {LEADER: pack_leader(Leader("", self.run, wall, self.ttl))}
+            "resignation",
+            {LEADER: self.term},
+            {LEADER: pack_leader(Leader("", self.run, wall, self.ttl, self._own))},
         )
 
     def _takeover(self, now: float, wall: float) -> Write:
@@ -345,7 +316,7 @@ class Leadership:
             "takeover",
             {LEADER: leader, BEAT: beat},
             {
-                LEADER: pack_leader(Leader(self.member, self.run, wall, self.ttl)),
+                LEADER: pack_leader(Leader(self.member, self.run, wall, self.ttl, self._newest + 1)),
                 BEAT: pack(member=self.member, number=self._number),
             },
         )

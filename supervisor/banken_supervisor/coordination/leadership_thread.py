@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from banken.clock import wall
-from banken_supervisor.coordination.leadership import Glance, Leadership, Read, Role
+from banken_supervisor.coordination.leadership import Glance, Leadership, Read
 from banken_supervisor.coordination.records import LEADER, SAID, Leader
+from banken_supervisor.coordination.roles import Role
 from banken_supervisor.coordination.store import Away, Store
 
 IDLE_MIN_S = 0.005

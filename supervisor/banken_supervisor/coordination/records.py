@@ -57,6 +57,8 @@ class Leader(NamedTuple):
     """wall clock, for people only"""
     ttl: float = 0.0
     """seconds that it was told to lead without a beat"""
+    number: int = 0
+    """of its takeover: greater than that of each one that it knew of, also where the store's data were replaced"""
 
 
 class Member(NamedTuple):
@@ -164,7 +166,7 @@ def unpack_leader(value: bytes) -> Leader:
     """Who leads by this value. Foreign."""
     found = unpack(value)
     try:
-        return _checked(Leader(**{each: found[each] for each in Leader._fields}), (str, str, _NUMBER, _NUMBER))
+        return _checked(Leader(**{each: found[each] for each in Leader._fields}), (str, str, _NUMBER, _NUMBER, int))
     except ODD:
         raise Foreign("no leader of banken's") from None
 

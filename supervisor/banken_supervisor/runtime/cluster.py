@@ -20,9 +20,10 @@ from typing import Any
 
 from banken.protocol.messages import Message
 from banken_supervisor.coordination.claims import TRANSACTIONS_MAX, Claims
-from banken_supervisor.coordination.leadership import READS, Leadership, Role
+from banken_supervisor.coordination.leadership import READS, Leadership
 from banken_supervisor.coordination.leadership_thread import LeadershipThread, View
 from banken_supervisor.coordination.records import CLAIMS, LEADER, SPENT, Claim
+from banken_supervisor.coordination.roles import Role
 from banken_supervisor.coordination.settings import ClusterSettings
 from banken_supervisor.coordination.store import Away, Snapshot, Store
 from banken_supervisor.coordination.store_thread import StoreThread

@@ -196,3 +196,23 @@ def test_what_is_a_hosts_alone_is_no_matter_of_the_cluster(engine: MemoryEngine)
     for kind, args in ((Kind.FAIL, ("x",)), (Kind.PAUSE, (0.0,)), (Kind.RELEASE, ())):
         assert not member.words.takes(Message(kind, "own", None, 0.0, None, args))
     assert not member.words.takes(Message(Kind.EXTEND, "unknown", None, 0.0, None, (1.0,)))
+
+
+@pytest.mark.parametrize(
+    ("away", "kind", "told"),
+    [
+        (None, Kind.PAUSE, None),
+        (
+            "timeout",
+            Kind.PAUSE,
+            "what is said must reach all members, without --here, and the store does not answer: timeout",
+        ),
+        ("it refuses: no right", Kind.FAIL, "what is said must reach the leader, and the store refuses: no right"),
+    ],
+)
+def test_what_cannot_be_said_now_is_refused_with_the_reason(
+    engine: MemoryEngine, away: str | None, kind: Kind, told: str | None
+) -> None:
+    said = Said(engine)
+    said.words._away = lambda: away
+    assert said.words.refusal(Message(kind, "w", None, 0.0, None, ())) == told

@@ -47,6 +47,7 @@ from banken_supervisor.runtime.revision_times import RevisionTimes
 from banken_supervisor.runtime.spent_budgets import SpentBudgets
 from banken_supervisor.runtime.steps_for_leader import StepsForLeader
 from banken_supervisor.runtime.suspicions import Suspicions
+from banken_supervisor.text.cluster_text import of_store
 from banken_supervisor.text.counts import plural
 
 OVER_MAX = 100
@@ -214,7 +215,7 @@ class Cluster:
             if view.away is None:
                 self._say("engine-back", "the store answers again")
             else:
-                self._say("engine-away", f"the store does not answer: {view.away}")
+                self._say("engine-away", of_store(view.away))
         if view.said != before.said:
             self.words.read()
             self._failures.read()

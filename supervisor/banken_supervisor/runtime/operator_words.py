@@ -29,6 +29,7 @@ from banken_supervisor.coordination.records import (
 )
 from banken_supervisor.coordination.store import ABSENT, Away, Done, Refused, Snapshot, Store
 from banken_supervisor.coordination.store_thread import StoreThread
+from banken_supervisor.text.cluster_text import of_store
 
 SHARED = {kind.name.lower(): kind for kind in (Kind.PAUSE, Kind.RESUME, Kind.EXTEND, Kind.RELEASE)}
 """What counts for all members."""
@@ -108,7 +109,7 @@ class OperatorWords:
         if (why := self._away()) is None:
             return None
         reach = "the leader" if message.kind is Kind.FAIL else "all members, without --here"
-        return f"the cluster's store does not answer, and what is said must reach {reach}: {why}"
+        return f"what is said must reach {reach}, and {of_store(why)}"
 
     def say(self, message: Message) -> int:
         """Write it; a number by which to ask ``outcome``."""

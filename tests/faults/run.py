@@ -46,14 +46,14 @@ KILLS_MIN = 3
 class Plan:
     """How long and how often."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, over: threading.Event) -> None:
         self.seed: int = options.seed
         self.short = not (options.minutes or options.rounds)
         self.honest: int = options.honest or (8 if self.short else 30)
         self.jobs: int = options.jobs
         self.copies = 1 if self.short else max(1, options.jobs // len(options.names))
         """places that try the same fault at once"""
-        self.over = threading.Event()
+        self.over = over
         """no further round begins"""
         self._rounds = -(-options.rounds // self.copies)
         self._share_s = 60 * options.minutes * options.jobs / (len(options.names) * self.copies)
@@ -198,12 +198,13 @@ def main(arguments: list[str]) -> int:
     """1: a promise was broken."""
     options, began = parsed(arguments), time.monotonic()
     own_mounts()
+    over = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: over.set())
     if options.hours:
-        rows = [soak(options.hours, str(options.seed), options.honest or 100)]
+        rows = [soak(options.hours, str(options.seed), options.honest or 100, over)]
     else:
-        plan = Plan(options)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: plan.over.set())
+        plan = Plan(options, over)
         with ThreadPoolExecutor(options.jobs) as pool:
             begun = [pool.submit(each) for each in tasks(plan, options.names)]
             rows = together(row for each in begun for row in each.result())

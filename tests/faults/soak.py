@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from random import Random
 from statistics import linear_regression
@@ -36,21 +37,21 @@ FAULTS_OF_IT = [
 """Those that leave the supervisor, its journal and its names as they were."""
 
 
-def soak(hours: float, seed: str, honest: int) -> Row:
-    """A row of the table; progress is printed."""
+def soak(hours: float, seed: str, honest: int, over: threading.Event) -> Row:
+    """A row of the table; progress is printed. It ends early when ``over`` is set."""
     chance, total, samples = Random(seed), Seen(), []
     first = chance.sample(FAULTS_OF_IT, len(FAULTS_OF_IT))
     began, warm_at = time.monotonic(), 0.0
     end = began + hours * 3600
     with Place(honest) as place:
         pid = place.pid
-        while (now := time.monotonic()) < end:
+        while (now := time.monotonic()) < end and not over.is_set():
             name = first.pop() if first else chance.choice(FAULTS_OF_IT)
             try:
                 seen = suffer(place, FAULTS[name], chance, chance.uniform(2.0, 10.0))
             except NotHere:
                 continue
-            while time.monotonic() < min(end, now + MINUTE_S):
+            while time.monotonic() < min(end, now + MINUTE_S) and not over.is_set():
                 place.watch(1.0)
                 place.settle()
             seen.add(place.judge())
@@ -76,4 +77,4 @@ def soak(hours: float, seed: str, honest: int) -> Row:
     total.more = 0
     grown = f"after the first {warm_at * 60:.0f} min {slope / 2**20:+.2f} MB an hour"
     grown += f", at most {most} descriptors more"
-    return Row("soak", total, figure=f"{hours * 60:.0f} min: {figures(total)}; {grown}")
+    return Row("soak", total, figure=f"{(time.monotonic() - began) / 60:.0f} min: {figures(total)}; {grown}")

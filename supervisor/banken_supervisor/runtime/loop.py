@@ -59,7 +59,7 @@ FEEDS_PER_TURN = 10_000
 TURN_MAX = 5.0
 """Seconds. A turn that handles everything takes place at least this often."""
 
-READ_S, WAITING_S = 0.005, 0.001
+READ_S, WAITING_S = 0.01, 0.001
 """Seconds of one turn for reading feeds (10,000 known ones take less), and for messages that wait (waiting.py)."""
 
 EFFECTS_MAX, EFFECTS_EACH, UNWRITTEN_MAX = 500, 4, 50

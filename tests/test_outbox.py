@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from banken_supervisor.engine.effects import Event, EventType
-from banken_supervisor.outbox.outbox import COMMIT_WAIT_S, PORTION_S, Outbox
+from banken_supervisor.outbox.outbox import COMMIT_WAIT_S, FOLLOWING_S, PORTION_S, WRITING_S, Outbox
 
 COUNT = 400
 EACH_S = 0.0005
@@ -55,7 +57,9 @@ def test_time_in_which_the_supervisor_was_stopped_is_no_wait_for_the_disk(tmp_pa
     told: list[str] = []
     # Nobody hears of the commit, as if the writer had been stopped before it.
     outbox.record(Event(EventType.PAUSED, "w", {"seconds": None}), 1, time.time(), lambda: told.append("paused"))
-    assert outbox.patience() == COMMIT_WAIT_S
+    assert outbox.patience() == pytest.approx(WRITING_S)
+    now[0] += 2 * WRITING_S
+    assert outbox.patience() == pytest.approx(COMMIT_WAIT_S - 2 * WRITING_S)
     outbox.turn()
     assert told == []
     now[0] += COMMIT_WAIT_S - 0.1
@@ -65,3 +69,23 @@ def test_time_in_which_the_supervisor_was_stopped_is_no_wait_for_the_disk(tmp_pa
     outbox.turn()
     assert told == ["paused"]
     outbox.close(1.0)
+
+
+def test_what_can_wait_gives_way_to_an_event_and_to_what_follows_it_for_a_moment(tmp_path: Path) -> None:
+    """Not for longer: a slow disk holds up no message for as long as a commit takes."""
+    now, asked = [100.0], queue.Queue[Callable[[], None]]()
+    outbox = Outbox(str(tmp_path / "journal.db"), "run-1", asked.put)
+    outbox.clock = lambda: now[0]
+    assert outbox.comes_first <= 0.0
+    outbox.record(Event(EventType.PAUSED, "w", {"seconds": None}), 1, time.time(), lambda: None)
+    assert outbox.comes_first == pytest.approx(WRITING_S)
+    now[0] += WRITING_S
+    assert outbox.comes_first <= 0.0
+    while outbox.patience() != 0.0:
+        asked.get(timeout=WAIT_S)()
+    outbox.turn()
+    assert outbox.comes_first == outbox.patience() == pytest.approx(FOLLOWING_S)
+    now[0] += FOLLOWING_S
+    assert outbox.comes_first <= 0.0
+    assert outbox.patience() is None
+    outbox.close(WAIT_S)

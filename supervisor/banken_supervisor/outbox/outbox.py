@@ -7,6 +7,7 @@ Callbacks do not wait. While the journal cannot be written, nothing waits for it
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -38,6 +39,10 @@ from banken_supervisor.text.event_text import is_repeat
 COMMIT_WAIT_S = 2.0
 """Seconds that an event waits for the disk at most. A commit takes about a millisecond; on an overloaded machine it
 may take hundreds, and waiting is still right."""
+
+WRITING_S, FOLLOWING_S = 0.02, 0.005
+"""Seconds for which an event that waits for the disk, and one that was just announced, come before what can wait:
+the threads that write it, and that begin an action then, need the interpreter lock many times."""
 
 OPEN_WAIT = 10.0
 """Seconds that the start waits for the journal to open, at most."""
@@ -99,6 +104,7 @@ class Outbox:
         while self.journal.condition.state == "opening" and time.monotonic() < deadline:
             time.sleep(_POLL_S)
         self._pending: deque[Pending] = deque()
+        self._announced_at = -math.inf
         self._proof: int | None = None
         self._durable = 0
         """everything up to this ticket is on disk"""
@@ -106,6 +112,14 @@ class Outbox:
     def __len__(self) -> int:
         """How much waits for the disk."""
         return len(self._pending)
+
+    @property
+    def comes_first(self) -> float:
+        """Seconds for which what can wait has to: an event is on its way to the disk, or what follows it has just
+        begun. 0 or less: none."""
+        if self._pending:
+            return self._pending[0].since + WRITING_S - self.clock()
+        return self._announced_at + FOLLOWING_S - self.clock()
 
     def record(self, event: Event, seq: int, at: float, announce: Callable[[], None]) -> None:
         """Write one event to the journal; call ``announce`` when it is on disk. Keeps the order of the calls."""
@@ -164,10 +178,12 @@ class Outbox:
 
     def patience(self) -> float | None:
         """Seconds until ``turn`` has something to do; None: nothing waits."""
+        first = self.comes_first
         if not self._pending:
-            return None
-        first = self._pending[0]
-        return 0.0 if first.ticket <= self._durable else max(0.0, first.since + COMMIT_WAIT_S - self.clock())
+            return first if first > 0.0 else None
+        if self._pending[0].ticket <= self._durable:
+            return 0.0
+        return first if first > 0.0 else max(0.0, self._pending[0].since + COMMIT_WAIT_S - self.clock())
 
     def turn(self) -> None:
         """Publish a portion of the events that are on disk, and those that waited ``COMMIT_WAIT_S``: then the disk
@@ -177,6 +193,7 @@ class Outbox:
         while self._pending and (
             self._pending[0].ticket <= self._durable or now - self._pending[0].since >= COMMIT_WAIT_S
         ):
+            self._announced_at = now
             self._pending.popleft().announce()
             if time.monotonic() >= until:
                 return

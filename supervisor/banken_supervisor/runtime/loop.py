@@ -62,9 +62,8 @@ TURN_MAX = 5.0
 READ_S, WAITING_S = 0.01, 0.001
 """Seconds of one turn for reading feeds (10,000 known ones take less), and for messages that wait (waiting.py)."""
 
-EFFECTS_MAX, EFFECTS_EACH, UNWRITTEN_MAX = 500, 4, 50
-"""Effects left of earlier turns that are many, those that one message causes at most, and events that wait for the
-disk that are many: a verdict waits behind them."""
+EFFECTS_MAX, EFFECTS_EACH = 500, 4
+"""Effects left of earlier turns that are many, and those that one message causes, at most."""
 
 NAP = 0.001
 """Seconds. While many feeds come, they are read once per nap and not one by one: at 50,000 per second, a wake-up
@@ -316,9 +315,9 @@ class Loop:
         """Whether one more of the messages that wait is to be taken in this turn. Each causes effects: while many
         of those are left, no more are added than are carried out."""
         effects, until, taken = self._effects, monotonic() + WAITING_S, count()
-        is_behind = self.outbox is not None and len(self.outbox) >= UNWRITTEN_MAX
-        self.driver.is_held_up = is_behind or len(effects.left) >= EFFECTS_MAX
-        most = 0 if is_behind else effects.done // EFFECTS_EACH if self.driver.is_held_up else inf
+        gives_way = self.outbox is not None and self.outbox.comes_first > 0.0
+        self.driver.is_held_up = gives_way or len(effects.left) >= EFFECTS_MAX
+        most = 0 if gives_way else effects.done // EFFECTS_EACH if self.driver.is_held_up else inf
         return lambda: next(taken) < most and monotonic() < until
 
     def _patience(self) -> float:

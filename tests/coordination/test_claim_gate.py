@@ -15,7 +15,7 @@ from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.snapshot import PastIncident, PastRun
 from banken_supervisor.engine.states import State
-from engine_kit import BOB, Bench, events_of
+from engine_kit import ALICE, BOB, Bench, ends, events_of
 
 LADDER = Ladder((Step("log"), Step("exec", after=30.0)))
 
@@ -211,6 +211,48 @@ def test_the_incident_of_what_was_released_since_is_over(ago: float, is_over: bo
     if is_over:
         assert member.steps() == []
         assert member.engine.table.released == {"w": released}
+
+
+@pytest.mark.parametrize(("who", "is_over"), [(ALICE, False), (None, True)])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_what_the_former_leader_s_ladder_has_ended_is_released_by_an_operator_alone(
+    who: Any, is_over: bool, is_known: bool
+) -> None:
+    """A process that a step had end in order releases its names, or is seen to end by itself, with those that do
+    not know of the step."""
+    member = Member()
+    policy = Policy(Declaration(10.0, 3.0, 20.0), Ladder((Step("log"), Step("kill"))))
+    member.engine.declare("w", policy, member.now, member.out)
+    member.engine.table.keeps_released = True
+    if not is_known:
+        member.say(Kind.RELEASE, "w")
+    member.say(Kind.RELEASE, "w", who=who)
+    assert member.state() is None
+    member.jump(2.0)
+    member.out.clear()
+    steps = PastRun(0, 1, "log", 4.0), PastRun(1, 1, "kill", 3.0)
+    assert member.lead(past(steps=steps)) == []
+    assert (member.state() is None) is is_over
+    assert ("closed" in member.said()) is is_over
+
+
+@pytest.mark.parametrize("status", [0, -15])
+def test_what_the_leader_had_ended_here_has_not_ended_well(status: int) -> None:
+    """Its incident is with the leader, and stays open until another process comes: so it goes on to be watched."""
+    member = Member()
+    member.jump(11.0)
+    record = member.engine.get("w")
+    assert record is not None
+    record.detailed().asked_to_end = member.now  # by a step that the leader had begun
+    member.out.clear()
+    ends(member, ALICE, status)
+    assert member.said() == []
+    assert member.engine.get("w") is record
+    assert "w" in member.gate.held
+    member.feed(who=BOB)
+    assert "w" not in member.gate.held
+    ends(member, BOB, status)
+    assert member.said() == ["ended", "released"]
 
 
 def test_one_that_leads_no_longer_puts_its_incidents_back_without_a_word() -> None:

@@ -163,6 +163,23 @@ def test_the_first_end_of_an_incident_stands_and_nothing_opens_it_again(path: st
     assert reading.incidents(path, open_only=True) == []
 
 
+@pytest.mark.parametrize("batches", [1, 2, 3])
+def test_what_was_handed_over_and_came_back_is_open(path: str, batches: int) -> None:
+    """Of a cluster's members one may lead, then another one, then the first one again."""
+    began = opened(1, pid=7)
+    entries = [
+        began, opened(2), IncidentClosed(began.id, NOW + 2, "handed-over"),
+        replace(began, opened=NOW + 9, pid=None, silence=9.0),
+    ]  # fmt: skip
+    for batch in {1: [entries], 2: [entries[:2], entries[2:]], 3: [entries[:3], entries[3:]]}[batches]:
+        write(path, *batch)
+    assert reading.incident(path, began.id).incident == began  # type: ignore[union-attr]
+    assert {each.id for each in reading.incidents(path, open_only=True)} == {began.id, "r-00002"}
+    write(path, IncidentClosed(began.id, NOW + 20, "fed", 4))
+    (one,) = (each for each in reading.incidents(path) if each.id == began.id)
+    assert (one.closed, one.how, one.runs) == (NOW + 20, "fed", 4)
+
+
 def test_a_result_is_not_overwritten_by_the_beginning(path: str) -> None:
     """What is recorded before an action is known to be over when its result is there."""
     begun = StepRun("r-00001", 2, 1, "signal", NOW)

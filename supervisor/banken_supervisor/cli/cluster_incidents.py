@@ -9,15 +9,12 @@ from typing import Any
 
 from banken.errors import BankenError
 from banken.protocol.incidents import Cause
-from banken_supervisor.journal.entries import IncidentRecord
+from banken_supervisor.journal.entries import HANDED_OVER, IncidentRecord
 from banken_supervisor.operator_client.supervisor_client import ask, connect
 from banken_supervisor.text.sanitize import ODD
 
 SUMMARY_S, PATIENCE_S, POLL_S = 0.5, 15.0, 0.05
 """Seconds for the first question, for all members, and between two questions."""
-
-HANDED_OVER = "handed-over"
-"""How an incident ended with a member that another one has followed."""
 
 
 def with_others(

@@ -91,7 +91,7 @@ class Admission:
         name = message.name
         if message.kind in (Kind.RELEASE, Kind.LEAVING, Kind.RESUME):
             if message.kind is not Kind.RESUME:
-                self._table.note_released(name, now)
+                self._table.note_released(name, now, by_operator=message.identity is None)
             return Refusal("unknown", f"no watchdog is called {name!r}")
         if self.short_of_memory and not is_operators:
             return Refusal("memory", f"there is no memory for another name: {name!r} is not watched")

@@ -12,6 +12,7 @@ from math import inf
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import CLEAN, Exit, Feeders, ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event, EventType
+from banken_supervisor.engine.ended_by_ladder import was_ended_by_ladder
 from banken_supervisor.engine.exit_status import end_text
 from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.members import is_part_of, member_of, show_first
@@ -24,9 +25,6 @@ from banken_supervisor.engine.table import Table
 
 LEAVING_S = 10.0
 """Seconds, at least, that a process has from its word that it ends to its end."""
-
-_ENDS = ("kill", "restart", "signal")
-"""Steps that end a process, or make it end."""
 
 GONE = "ended while no supervisor ran; how is not known"
 """Reason for a process that is found to be gone. It may have ended well: nothing was there to notice."""
@@ -147,7 +145,7 @@ class ProcessLifecycle:
             if member is not None and len(details.members or ()) > 1:
                 self._drop(record, details, member, now)
                 return
-            if self._was_ended_by_us(record):
+            if was_ended_by_ladder(record):
                 details.displace(process, ENDED)
                 return
         if process is not None and self.is_program(record.name):
@@ -156,6 +154,8 @@ class ProcessLifecycle:
             self._lifecycle.await_feed(record, "released", now, out)
             return
         self._lifecycle.apply(record, Occurrence(Trigger.RELEASE), now, out)
+        if process is None and record.name in self._table.released:
+            self._table.released_by_operator.add(record.name)
 
     def gone(self, process: ProcessIdentity, now: float) -> None:
         """A process that was brought back as the owner of watchdogs had ended before this supervisor started. It is
@@ -179,7 +179,7 @@ class ProcessLifecycle:
         clean = CLEAN if record is None else record.declaration.clean
         if status is None or status < 0 or status not in clean:
             return True
-        return record is not None and self._was_ended_by_us(record)
+        return record is not None and was_ended_by_ladder(record)
 
     def ended_well(self, name: str, status: int | None, now: float, out: list[Effect]) -> bool:
         """The program behind this name has ended, and nobody had asked it to: it is released, if that was clean.
@@ -260,6 +260,8 @@ class ProcessLifecycle:
                 return True
             if is_clean and self.is_program(record.name):
                 return True  # it ends with its program; until then another process may feed it
+        if is_clean and was_ended_by_ladder(record):
+            return True  # whoever leads has an incident of it: it stays silent until another process comes
         if is_clean:
             self._release(record, process, status, now, out)
         else:
@@ -293,7 +295,7 @@ class ProcessLifecycle:
         has_finished = record.state is State.PAUSED
         if incident is not None:
             has_finished = status == 0 and is_left and incident.failed_at is None
-            has_finished = has_finished and not self._was_ended_by_us(record)
+            has_finished = has_finished and not was_ended_by_ladder(record)
         is_clean = self._is_clean(record, status, is_left, why)
         if has_finished and is_clean and not details.members and not self.is_program(record.name):
             self._release(record, process, status, now, out)
@@ -384,14 +386,6 @@ class ProcessLifecycle:
         """(whether it had said that it ends, the exception that it named)."""
         leaving = details.leaving or {}
         return process in leaving, leaving.get(process)
-
-    @staticmethod
-    def _was_ended_by_us(record: Record) -> bool:
-        incident = None if record.details is None else record.details.open_incident
-        if incident is None or record.policy is None:
-            return False
-        steps = record.policy.ladder.steps
-        return any(number < len(steps) and steps[number].do in _ENDS for number in incident.step_counts)
 
     def _ended(self, record: Record, how: str, at: float) -> None:
         self._table.forget_frames(record)

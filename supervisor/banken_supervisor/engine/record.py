@@ -171,6 +171,8 @@ class Details:
     """when its process was found to have ended, until that has been judged"""
     exited_how: str | None = None
     """how it ended, where that is known"""
+    asked_to_end: float | None = None
+    """when a step for the leader of the cluster was begun that ends its process (ended_by_ladder.py)"""
     stopped_with: str | None = None
     """the program that was taken down on purpose, and it with that; until it is heard of again (on_purpose.py)"""
     back_by: float | None = None

@@ -3,7 +3,8 @@
 All members hear every feed, so their timers are the same. Only the leader has open incidents. Whoever begins to
 lead takes up those that the store has, over its own timers: a worker that was heard again meanwhile has recovered.
 Then it judges what it has held (claim_gate.py). Whoever leads no longer puts its incidents back, without a word:
-they are another's. An incident of a watchdog that was released after it opened, while nobody led, is over.
+they are another's. An incident of a watchdog that was released after it opened, while nobody led, is over; where
+a step of its ladder had made the process end, only an operator's word releases it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 
 from banken_supervisor.engine.claim_gate import OF_SILENCE, Gate, Held, Role
 from banken_supervisor.engine.effects import Effect, Event, EventType
+from banken_supervisor.engine.ended_by_ladder import was_ended_by_ladder
 from banken_supervisor.engine.hearing import NOTHING, Heard, Timer, heard, vouch
 from banken_supervisor.engine.incidents import Incidents
 from banken_supervisor.engine.lifecycle import Lifecycle
@@ -123,6 +125,7 @@ class Succession:
         is_well = record is not None and self._is_well(record, held, past, now)
         timers = None if record is None or not is_well else _timers(record)
         released = self._table.released.get(past.name)
+        by_operator = past.name in self._table.released_by_operator
         record = self._restore().adopt(past, now, out)
         if record is None:
             return False
@@ -136,9 +139,9 @@ class Succession:
             record.detailed().progress_at = timers[1]
             self._table.arm(record)
         least = past.age if past.age_least is None else past.age_least
-        if released is not None and now - released < least:
+        if released is not None and now - released < least and (by_operator or not was_ended_by_ladder(record)):
             self._lifecycle.apply(record, Occurrence(Trigger.RELEASE), now, out)
-            self._table.note_released(past.name, released)
+            self._table.note_released(past.name, released, by_operator=by_operator)
         return True
 
     def _put_back(self, record: Record) -> list[str]:

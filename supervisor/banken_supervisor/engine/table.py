@@ -78,6 +78,8 @@ class Table:
         self.keeps_released = False
         self.released_here: set[str] = set()
         """those of ``released`` of which an operator said it to this member of a cluster alone"""
+        self.released_by_operator: set[str] = set()
+        """those of ``released`` of which an operator said it, not the process that ended"""
         self.released: dict[str, float] = {}
         """when names were released that are not watched, the latest last; empty unless ``keeps_released``"""
         self.removals = 0
@@ -116,17 +118,20 @@ class Table:
         self.removals += 1
         del self.by_name[record.name]
 
-    def note_released(self, name: str, at: float) -> None:
+    def note_released(self, name: str, at: float, *, by_operator: bool = False) -> None:
         """For the other members of a cluster."""
         if self.keeps_released:
             self._forget_released(name)
             self.released[name] = at
+            if by_operator:
+                self.released_by_operator.add(name)
             if len(self.released) > RELEASED_MAX:
                 self._forget_released(next(iter(self.released)))
 
     def _forget_released(self, name: str) -> None:
         self.released.pop(name, None)
         self.released_here.discard(name)
+        self.released_by_operator.discard(name)
 
     def keep_spent(self, name: str, step_runs: dict[StepKey, list[float]]) -> None:
         """Who is released and watched again has no new budget."""

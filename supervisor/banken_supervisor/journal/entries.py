@@ -84,10 +84,14 @@ class Cleared:
 GIVEN_UP = "given-up"
 """How an open incident stands about which nothing more is done."""
 
+HANDED_OVER = "handed-over"
+"""How an incident ended here that another member of the cluster goes on with."""
+
 
 @dataclass(frozen=True, slots=True)
 class IncidentRecord:
-    """A verdict, and after its end how that came. Recorded again under the same id, it changes nothing."""
+    """A verdict, and after its end how that came. Recorded again under the same id, it changes nothing, but for one
+    that was handed over: that is open here again."""
 
     rank: ClassVar[Rank] = Rank.INCIDENT
     id: str

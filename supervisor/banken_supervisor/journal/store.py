@@ -13,6 +13,7 @@ from dataclasses import replace
 from banken_supervisor.journal import schema
 from banken_supervisor.journal.clock_history import ClockHistory, Reading, extend
 from banken_supervisor.journal.entries import (
+    HANDED_OVER,
     Cleared,
     ClockSpan,
     Declared,
@@ -115,6 +116,8 @@ class Batch:
         self.feeds: dict[str, Row] = {}
         """by name, its last feed"""
         self.closed: list[IncidentClosed] = []
+        self.opened: list[IncidentRecord] = []
+        self._handed_over: set[str] = set()
         self.rows: dict[str, list[Row]] = {kind: [] for kind in _INSERTS}
         for entry in entries:
             try:
@@ -144,8 +147,14 @@ class Batch:
                 self.feeds.clear()
             case IncidentRecord():
                 self.rows["opened"].append(INCIDENTS.row(entry))
+                self.opened.append(entry)
+                if entry.id in self._handed_over:  # it came back within this batch
+                    self._handed_over.discard(entry.id)
+                    self.closed = [each for each in self.closed if (each.id, each.how) != (entry.id, HANDED_OVER)]
             case IncidentClosed():
                 self.closed.append(entry)
+                if entry.how == HANDED_OVER:
+                    self._handed_over.add(entry.id)
             case StepRun():
                 self.rows["begun" if entry.ok is None else "ended"].append(STEPS.row(entry))
             case EvidenceTaken():
@@ -183,6 +192,9 @@ class Store:
             for kind, statement in _INSERTS.items():
                 rows = connection.executemany(statement, batch.rows[kind]).rowcount
                 opened = max(0, rows) if kind == "opened" else opened
+            if opened < len(batch.opened):  # some were there already
+                for record in batch.opened:
+                    self._open_again(record)
             for entry in batch.closed:
                 self._close_incident(entry, batch.refused)
             span = extend(self._span, Reading.now())
@@ -212,6 +224,17 @@ class Store:
         """Undo what an error left half done. Some errors have made SQLite do so already."""
         with contextlib.suppress(sqlite3.Error):
             self.connection.rollback()
+
+    def _open_again(self, entry: IncidentRecord) -> None:
+        """An incident that was handed over to another member of the cluster came back."""
+        row = self.connection.execute(INCIDENTS.select + " WHERE id = ?", (entry.id,)).fetchone()
+        if entry.closed is not None or row is None or not INCIDENTS.intact(row):
+            return
+        with contextlib.suppress(TypeError, ValueError):
+            record = INCIDENTS.entry(row[:-1])
+            if record.how == HANDED_OVER:
+                again = replace(record, closed=None, how=entry.how, runs=entry.runs)
+                self.connection.execute(INCIDENTS.insert("REPLACE"), INCIDENTS.row(again))
 
     def _close_incident(self, entry: IncidentClosed, refused: list[str]) -> None:
         row = self.connection.execute(INCIDENTS.select + " WHERE id = ?", (entry.id,)).fetchone()

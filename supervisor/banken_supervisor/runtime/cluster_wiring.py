@@ -16,6 +16,7 @@ from banken_supervisor.coordination.settings import ClusterSettings
 from banken_supervisor.coordination.store_thread import StoreThread
 from banken_supervisor.engine.record import Record
 from banken_supervisor.journal import IncidentClosed
+from banken_supervisor.journal.entries import HANDED_OVER
 from banken_supervisor.runtime.cluster import Cluster
 from banken_supervisor.runtime.effect_runner import EffectRunner
 from banken_supervisor.runtime.incident_search import IncidentSearch
@@ -25,9 +26,6 @@ from banken_supervisor.runtime.steps_for_leader import StepsForLeader
 
 if TYPE_CHECKING:
     from banken_supervisor.runtime.remote_access import RemoteAccess
-
-HANDED_OVER = "handed-over"
-"""How an incident ended here that another member of the cluster goes on with."""
 
 
 def join(settings: ClusterSettings, loop: Loop, remote: RemoteAccess | None, listen: Sequence[Address]) -> None:

@@ -17,6 +17,7 @@ from banken_supervisor.control.leader_steps import Asked, RunKey
 from banken_supervisor.coordination.leadership_thread import View
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import EventType, RunCallback, RunStep
+from banken_supervisor.engine.ended_by_ladder import ENDS
 from banken_supervisor.engine.record import Record
 from banken_supervisor.text.cluster_text import of_store
 
@@ -115,6 +116,8 @@ class StepsForLeader:
         assert policy is not None
         step = (*policy.ladder.steps, *policy.ladder.on_give_up)[asked.key.step]
         scope = None if details is None else details.scope
+        if step.do in ENDS:
+            record.detailed().asked_to_end = driver.now
         effect = RunStep(
             about, step, asked.key.step, asked.key.run, False, record.owner,
             tuple(driver.engine.history.feeds(record, driver.now)), scope,

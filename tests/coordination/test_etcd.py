@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from banken_supervisor.coordination.etcd import Account, EtcdStore
+from banken_supervisor.coordination.etcd import Account, EtcdStore, _why
 from banken_supervisor.coordination.store import Away, Done, Refused
 from banken_supervisor.text.cluster_text import of_store
 
@@ -126,9 +126,9 @@ def silent(peer: socket.socket, _: bytes) -> None:
 ODD_ANSWERS = {
     "list": (http(b"[]"), "no JSON object"),
     "null": (http(b"null"), "no JSON object"),
-    "html": (http(b"<html><body>It works!</body></html>", kind=b"text/html"), "JSONDecodeError"),
-    "half a JSON": (http(b'{"header":{"cluster_id":"1"'), "JSONDecodeError"),
-    "deep": (http(b"[" * 100_000), "RecursionError"),
+    "html": (http(b"<html><body>It works!</body></html>", kind=b"text/html"), "answered 200, and no JSON: <html>"),
+    "half a JSON": (http(b'{"header":{"cluster_id":"1"'), "no JSON"),
+    "deep": (http(b"[" * 100_000), "no JSON"),
     "no header": (http(b"{}"), "no etcd, or one before 3.4"),
     "header of text": (http(b'{"header":"x"}'), "no etcd, or one before 3.4"),
     "odd term": (http(b'{"header":{"cluster_id":"1","raft_term":"x"}}'), "no etcd, or one before 3.4"),
@@ -139,7 +139,7 @@ ODD_ANSWERS = {
     "key of no base64": (http(HEADER % (2, b',"kvs":[{"key":"%","mod_revision":"1"}]')), "not understood"),
     "a part": (http(HEADER % (2, b',"more":true')), "a part of the keys"),
     "kvs is a number": (http(HEADER % (2, b',"kvs":7')), "not understood: TypeError"),
-    "no page": (http(b"404 page not found", b"404 Not Found", b"text/plain"), "JSONDecodeError"),
+    "no page": (http(b"404 page not found", b"404 Not Found", b"text/plain"), "404, and no JSON: 404 page"),
     "refused with a reason": (
         http(b'{"error":"x","code":8,"message":"etcdserver: mvcc: database space exceeded"}', b"503 Busy"),
         "answered 503: etcdserver: mvcc: database space exceeded",
@@ -147,7 +147,7 @@ ODD_ANSWERS = {
     "64 MB": (huge, "more than 33554432 bytes"),
     "breaks off": (half, "IncompleteRead"),
     "no HTTP": (lambda peer, _: peer.sendall(b"\x15\x03\x01\x00\x02\x02\x46" * 10 + b"\r\n"), "BadStatusLine"),
-    "hangs up": (lambda peer, _: peer.close(), "RemoteDisconnected"),
+    "hangs up": (lambda peer, _: peer.close(), "hung up without an answer, as one does that wants https://"),
 }  # fmt: skip
 """What a member answers, and what is said about it."""
 
@@ -188,6 +188,14 @@ def test_the_attempts_share_one_deadline(double: Callable[..., Double]) -> None:
         EtcdStore(deaf, "a/").read("", 0.2)
     assert all(each in str(away.value) for each in deaf)
     store.close()
+
+
+def test_tls_where_there_is_none_and_where_a_certificate_is_missed() -> None:
+    """Each says what may be the matter."""
+    plain, ended = ssl.SSLError(1, "wrong version number"), ssl.SSLEOFError(8, "EOF occurred")
+    plain.reason = "WRONG_VERSION_NUMBER"
+    assert "speaks no TLS" in _why(plain, is_tls=True)
+    assert "another certificate (cert and key), or one at all" in _why(ended, is_tls=True)
 
 
 def test_nobody_is_there(double: Callable[..., Double]) -> None:

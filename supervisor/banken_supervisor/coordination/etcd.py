@@ -15,7 +15,7 @@ import socket
 import ssl
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from http.client import HTTPException
+from http.client import HTTPException, RemoteDisconnected
 from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -226,11 +226,15 @@ class _Endpoint:
         try:
             with logs_suppressed("urllib3.connection", "urllib3.util.retry"):
                 status, content = self._exchange(path, json.dumps(body).encode(), token, until)
-            answer = json.loads(content)
         except (OSError, HTTPException, HTTPError, ValueError, RuntimeError) as fault:  # RuntimeError: no thread
             if monotonic() >= until:
                 raise _Fault("no whole answer in time") from None
-            raise _Fault(line(_why(fault), 200)) from None
+            raise _Fault(line(_why(fault, self._tls is not None), 200)) from None
+        try:
+            answer = json.loads(content)
+        except (ValueError, RecursionError):
+            text = content[:150].decode("utf-8", "replace").strip()
+            raise _Fault(line(f"answered {status}, and no JSON: {text}", 200)) from None
         if not isinstance(answer, dict):
             raise _Fault("an answer that is no JSON object")
         if status != 200:
@@ -282,7 +286,7 @@ class _Endpoint:
         return made
 
 
-def _why(fault: BaseException) -> str:
+def _why(fault: BaseException, is_tls: bool) -> str:
     """A fault of a connection, as the system names it and not the library."""
     cause: BaseException | None = fault
     while cause is not None and not isinstance(cause, OSError):
@@ -291,6 +295,12 @@ def _why(fault: BaseException) -> str:
         return "the name of the host cannot be resolved"
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {cause.verify_message}"
+    if isinstance(cause, ssl.SSLEOFError):
+        return "it ended the TLS handshake: it may want another certificate (cert and key), or one at all"
+    if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
+        return "speaks no TLS: it may want http://, or is another port"
+    if isinstance(cause, RemoteDisconnected) and not is_tls:
+        return "hung up without an answer, as one does that wants https://"
     if cause is None or isinstance(cause, ssl.SSLError) or not cause.strerror:
         return f"{type(fault).__name__}: {fault}"
     return cause.strerror[:1].lower() + cause.strerror[1:]

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from banken.errors import KeyRefused
+from banken_supervisor.text.quoting import quoted
+
 if TYPE_CHECKING:
     from banken_supervisor.coordination.etcd import EtcdStore
 
@@ -62,14 +65,24 @@ class ClusterSettings:
         return None
 
     def store(self) -> EtcdStore:
-        """A way to the store, for one thread. OSError: a file cannot be read. Loads urllib3."""
+        """A way to the store, for one thread. KeyRefused: a file cannot be used. Loads urllib3."""
         from banken_supervisor.coordination.etcd import Account, EtcdStore
 
-        tls = ssl.create_default_context(cafile=self.ca) if self._is_secret else None
-        if tls is not None and self.cert is not None:
-            tls.load_cert_chain(self.cert, self.key)
+        tls = self._tls() if self._is_secret else None
         account = None if self.user is None else Account(self.user, self.password)
         return EtcdStore(self.endpoints, f"banken/{self.name}/", tls, account)
+
+    def _tls(self) -> ssl.SSLContext:
+        files = f"ca {quoted(self.ca or '', 200)}"
+        try:
+            tls = ssl.create_default_context(cafile=self.ca)
+            if self.cert is not None:
+                files = f"cert {quoted(self.cert, 200)} and key {quoted(self.key or self.cert, 200)}"
+                tls.load_cert_chain(self.cert, self.key, password=lambda: "")  # else it asks at the terminal
+        except (OSError, ValueError) as fault:
+            why = getattr(fault, "reason", None) or getattr(fault, "strerror", None) or fault
+            raise KeyRefused(f"[cluster] {files} cannot be used: {why}; `banken config check` says more") from None
+        return tls
 
     @property
     def _is_secret(self) -> bool:

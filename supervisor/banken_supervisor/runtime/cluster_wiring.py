@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def join(settings: ClusterSettings, loop: Loop, remote: RemoteAccess | None, listen: Sequence[Address]) -> None:
-    """Make this loop's supervisor a member of a cluster, before its first turn. OSError: a file cannot be read.
+    """Make this loop's supervisor a member of a cluster, before its first turn. KeyRefused: a file cannot be used.
 
     ``remote``, ``listen``: how it lets other hosts in, and where; without, it neither asks nor answers others.
     """

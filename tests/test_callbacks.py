@@ -119,6 +119,14 @@ def test_stuck_callbacks_are_reported_and_their_threads_replaced(desk: Desk) -> 
     assert desk.types("stuck0") == [EventType.CALLBACK_STUCK, EventType.CALLBACK_DONE]
 
 
+def test_whether_there_is_one_is_known_before_it_runs(desk: Desk) -> None:
+    assert not desk.callbacks.has("a", None)
+    assert desk.callbacks.has("a", "named")  # whatever that is: an unknown one is told
+    desk.callbacks.bind("a", lambda: None)
+    assert desk.callbacks.has("a", None)
+    assert not desk.callbacks.has("b", None)
+
+
 def test_a_name_runs_what_the_operator_bound_to_it(desk: Desk) -> None:
     """Beside what is bound to the watchdog itself; a name that nobody bound is reported with those there are."""
     got: list[str] = []

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
 
+from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.text.cluster_text import REFUSES, headline, lines
+from banken_supervisor.text.event_text import level
 
 CLUSTER: dict[str, Any] = {
     "name": "plant", "member": "a", "role": "follower", "acts": False, "term": None, "leader": "b", "away": None,
@@ -80,3 +83,14 @@ def test_what_else_is_said(more: dict[str, Any], text: str) -> None:
 )
 def test_what_this_member_is(more: dict[str, Any], text: str) -> None:
     assert headline({**CLUSTER, **more}).endswith(text)
+
+
+@pytest.mark.parametrize(
+    ("what", "at"),
+    [
+        ("leads", logging.INFO), ("engine-back", logging.INFO), ("engine-away", logging.WARNING),
+        ("brake", logging.WARNING), ("same-name", logging.WARNING),
+    ],
+)  # fmt: skip
+def test_what_goes_wrong_is_logged_as_a_warning(what: str, at: int) -> None:
+    assert level(Event(EventType.CLUSTER, None, {"what": what, "text": "…", "member": "a"})) == at

@@ -86,6 +86,15 @@ def test_what_acts_waits_and_what_tells_does_not(leader: Leader) -> None:
     assert not leader.due("other")  # it was opened before, or has another cause
 
 
+def test_what_has_recovered_is_not_counted_as_waiting(leader: Leader) -> None:
+    leader.open(*leader.names[:12])
+    for name in leader.names[:12]:
+        assert leader.due(name)
+    assert leader.brake.held == 12
+    leader.brake.ended("i-w-3")
+    assert leader.brake.held == 11
+
+
 def test_each_waits_once_and_the_distances_stay(leader: Leader) -> None:
     leader.open(*leader.names[:12])
     assert leader.due("w-0", "signal")

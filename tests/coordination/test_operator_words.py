@@ -205,9 +205,13 @@ def test_what_is_a_hosts_alone_is_no_matter_of_the_cluster(engine: MemoryEngine)
         (
             "timeout",
             Kind.PAUSE,
-            "what is said must reach all members, without --here, and the store does not answer: timeout",
+            "what is said must reach all members, without --here, and the cluster's store does not answer: timeout",
         ),
-        ("it refuses: no right", Kind.FAIL, "what is said must reach the leader, and the store refuses: no right"),
+        (
+            "it refuses: no right",
+            Kind.FAIL,
+            "what is said must reach the leader, and the cluster's store refuses: no right",
+        ),
     ],
 )
 def test_what_cannot_be_said_now_is_refused_with_the_reason(

@@ -65,6 +65,10 @@ class Callbacks:
             raise LookupError(f"no callback is called {name!r} here")
         named(incident)
 
+    def has(self, name: str, named: str | None) -> bool:
+        """Whether there is something to run for this watchdog, whose declaration names a callback or none."""
+        return named is not None or name in self._bound
+
     def run(self, incident: Incident, named: str | None, owner: Hashable = None) -> None:
         """Run what is bound to the incident's watchdog, and what its declaration names. ``owner``: the watchdog's,
         whose runs take turns with those of others."""

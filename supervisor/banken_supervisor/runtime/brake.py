@@ -61,8 +61,8 @@ class Brake:
 
     @property
     def held(self) -> int:
-        """How many actions wait."""
-        return len(self._waiting)
+        """How many actions wait, of incidents that are open."""
+        return sum(incident in self._incidents for _, _, incident, _ in self._waiting)
 
     def note(self, name: str) -> None:
         """Nobody hears this worker."""

@@ -142,6 +142,8 @@ class EffectRunner:
 
     def _begin(self, woke: float, effect: Effect) -> None:
         match effect:
+            case RunCallback(name, callback) if not self._callbacks.has(name, callback):
+                pass
             case RunCallback() if self.cluster is None or self.cluster.terms.may_call_back(effect.incident):
                 incident = incident_of(effect, self._driver.now)
                 run = partial(self._callbacks.run, incident, effect.callback, self._owner_of(effect.name))

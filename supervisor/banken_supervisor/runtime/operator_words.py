@@ -109,7 +109,8 @@ class OperatorWords:
         if (why := self._away()) is None:
             return None
         reach = "the leader" if message.kind is Kind.FAIL else "all members, without --here"
-        return f"what is said must reach {reach}, and {of_store(why)}"
+        cause = of_store(why, "the cluster's store")
+        return f"what is said must reach {reach}, and {cause}"
 
     def say(self, message: Message) -> int:
         """Write it; a number by which to ask ``outcome``."""

@@ -30,11 +30,11 @@ REFUSES = "it refuses: "
 """Begins what is said of a store that answers, and refuses this user."""
 
 
-def of_store(away: str) -> str:
-    """Why the store is of no use now: as a sentence about "the store"."""
+def of_store(away: str, store: str = "the store") -> str:
+    """Why the store is of no use now, as a sentence about it. ``store``: what it is called there."""
     if away.startswith(REFUSES):
-        return f"the store {away.removeprefix('it ')}"
-    return f"the store does not answer: {away}"
+        return f"{store} {away.removeprefix('it ')}"
+    return f"{store} does not answer: {away}"
 
 
 def headline(found: dict[str, Any]) -> str:
@@ -48,7 +48,7 @@ def trouble(found: dict[str, Any]) -> list[str]:
     """What an operator has to look at."""
     told = []
     if found["away"] is not None:
-        told.append(of_store(found["away"]).replace("the store", "the cluster's store", 1))
+        told.append(of_store(found["away"], "the cluster's store"))
     elif found["leader"] is None:
         told.append("nobody is known to lead the cluster")
     if (left := found.get("brake")) is not None:

@@ -66,6 +66,9 @@ PROGRAM_LEVELS = {
 }
 """Log level by what happened to a program."""
 
+CLUSTER_NEWS = frozenset({"leads", "follows", "engine-back", "one-sided"})
+"""What happens in a cluster in good order; the rest are warnings."""
+
 
 NAMED_MAX = 5
 """Names of a list that are shown."""
@@ -75,6 +78,8 @@ def level(event: Event) -> int:
     """At which level the event is logged."""
     if event.type is EventType.PROGRAM:
         return PROGRAM_LEVELS.get(str(event.data.get("what")), logging.INFO)
+    if event.type is EventType.CLUSTER:
+        return logging.INFO if event.data.get("what") in CLUSTER_NEWS else logging.WARNING
     found = LEVELS.get(event.type, logging.INFO)
     if found == logging.INFO and (is_repeat(event) or _is_of_section(event)):
         return logging.DEBUG

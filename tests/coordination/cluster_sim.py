@@ -563,7 +563,13 @@ class World(VirtualTime):
                 if state not in (State.EXPIRED, State.GIVEN_UP):
                     self.findings.append(f"{name} has died at {self.guests.died[name]:.1f}, and is {state}")
         claimed = {key.removeprefix(CLAIMS) for key in self.engine.items if key.startswith(CLAIMS)}
-        if claimed - self.guests.died.keys() != bad - self.guests.died.keys():
+        unheard = {
+            name
+            for name, at in self.guests.released.items()
+            if name not in self.guests.came
+            and all(each.heard_release.get(name, -1.0) < at for each in self.machines)
+        }
+        if claimed - self.guests.died.keys() - unheard != bad - self.guests.died.keys():
             self.findings.append(f"claims in the store: {sorted(claimed)}; silent: {sorted(bad)}")
 
 

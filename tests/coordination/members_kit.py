@@ -33,16 +33,20 @@ import json, sys, time
 from banken import client
 alive = set(json.loads(sys.argv[1]))
 import threading
+one = threading.Lock()  # what was released is not fed after that
 def read():
     for line in sys.stdin:
         verb, name = line.split()
-        (alive.add if verb == "feed" else alive.discard)(name)
-        if verb == "release":
-            client.release(name)
+        with one:
+            (alive.add if verb == "feed" else alive.discard)(name)
+            if verb == "release":
+                client.release(name)
 threading.Thread(target=read, daemon=True).start()
 while True:
     for name in list(alive):
-        client.feed(name)
+        with one:
+            if name in alive:
+                client.feed(name)
     time.sleep(0.05)
 """
 

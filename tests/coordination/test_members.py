@@ -16,7 +16,8 @@ from banken_supervisor.coordination.store import Done
 from banken_supervisor.coordination.store_thread import StoreThread
 from banken_supervisor.engine.hearing import Heard, Timer
 from banken_supervisor.runtime.member_answers import heard_of
-from banken_supervisor.runtime.members import SAME_NAME_S, Members, member
+from banken_supervisor.runtime.member_links import ANSWER_S
+from banken_supervisor.runtime.members import AGAIN_S, SAME_NAME_S, Members, member
 
 from .memory_store import Fate, MemoryEngine
 
@@ -174,7 +175,7 @@ def test_who_leads_no_longer_hears_no_answer(engine: MemoryEngine) -> None:
     """Nor does it decide for want of one: it may lead again by then, and ask again."""
     one, decided = One(engine, "a", "a-1"), list[str]()
     one.members._look_at = float("inf")
-    link: Any = SimpleNamespace(member=one.members.own, ask=lambda names, answered: True)
+    link: Any = SimpleNamespace(member=one.members.own, is_up=False, ask=lambda names, answered: True)
     one.members.links["b"] = link
     for name in ("asked", "waiting"):
         one.members.ask(name, Cause.TIMEOUT, lambda member, timer: decided.append(member))
@@ -185,7 +186,47 @@ def test_who_leads_no_longer_hears_no_answer(engine: MemoryEngine) -> None:
     assert decided == []
     one.members.ask("again", Cause.TIMEOUT, lambda member, timer: decided.append(member))
     one.members.turn(20.0)
+    one.members.turn(20.0 + ANSWER_S)
     assert decided == []
-    one.members.turn(30.0)
+    one.members.turn(20.0 + ANSWER_S + AGAIN_S)
     assert decided == [""], "nobody has answered"
+    one.store.close(5.0)
+
+
+def test_where_nobody_answers_though_one_was_up_it_is_asked_once_more(engine: MemoryEngine) -> None:
+    """All may have been late, on a machine with too much to do. Who was down before is not waited for."""
+    one, decided = One(engine, "a", "a-1"), list[tuple[str, str]]()
+    one.members._look_at = float("inf")
+    asked: list[Callable[[Any], None]] = []
+    link: Any = SimpleNamespace(member=one.members.own._replace(name="b"), is_up=True)
+    link.ask = lambda names, answered: link.is_up and (asked.append(answered) or True)
+    one.members.links["b"] = link
+
+    def ask(name: str) -> None:
+        one.members.ask(name, Cause.TIMEOUT, lambda member, timer: decided.append((name, member)))
+
+    ask("late")
+    one.members.turn(0.0)
+    asked.pop()(None)
+    link.is_up = False
+    one.members.turn(ANSWER_S)
+    one.members.turn(2 * ANSWER_S)
+    assert (asked, decided) == ([], [])
+    assert one.members.patience(2 * ANSWER_S) < ANSWER_S
+    link.is_up = True
+    one.members.turn(2.5 * ANSWER_S)
+    asked.pop()({"late": Heard(Timer(0.3, 10.0))})
+    assert decided == [("late", "b")]
+    ask("gone")
+    one.members.turn(10.0)
+    asked.pop()(None)
+    for _ in range(2):
+        one.members.turn(11.0)
+    asked.pop()(None)
+    one.members.turn(11.0)
+    assert decided[1:] == [("gone", "")], "not a third time"
+    link.is_up = False
+    ask("alone")
+    one.members.turn(20.0)
+    assert decided[2:] == [("alone", "")]
     one.store.close(5.0)

@@ -29,6 +29,9 @@ PAUSE_MAX = 60.0
 does so at once, and each time it waits twice as long: one that is gone does not come back, and of two that live the
 others would else ask now this one, now that one."""
 
+AGAIN_S, UP_S = 0.5, 0.02
+"""Seconds for which it is waited that one answers again, where nobody did, and between two looks."""
+
 SAME_NAME_S = 2 * PAUSE_MAX
 """Seconds for which another one of this name is shown: one that lives has written itself again by then."""
 
@@ -46,6 +49,8 @@ class _Question:
     members: set[str]
     """who has not answered"""
     until: float
+    is_last: bool
+    """no other one follows where nobody answers: nobody was up to be asked, or this is the second one"""
 
 
 @dataclass(eq=False)
@@ -69,6 +74,8 @@ class Members:
     """gets a name that another member says was released, and seconds since then"""
     _waiting: dict[str, tuple[Cause, Decide]] = field(default_factory=dict)
     """names that are to be asked for, and of which verdict"""
+    _again: dict[str, tuple[Cause, Decide, float]] = field(default_factory=dict)
+    """those of which nobody answered, though somebody was up: until when one may be up again"""
     _questions: dict[int, _Question] = field(default_factory=dict)
     _number: int = 0
     _look_at: float = 0.0
@@ -102,12 +109,14 @@ class Members:
     def withdraw(self, name: str) -> None:
         """Nobody waits for the answer any more."""
         self._waiting.pop(name, None)
+        self._again.pop(name, None)
         for question in self._questions.values():
             question.names.pop(name, None)
 
     def stop_asking(self) -> None:
         """This member leads no longer: nobody waits for any answer."""
         self._waiting.clear()
+        self._again.clear()
         self._questions.clear()
 
     def write_again(self) -> None:
@@ -118,6 +127,8 @@ class Members:
         """Seconds until ``turn`` has something to do."""
         if self._waiting or any(not each.members for each in self._questions.values()):
             return 0.0
+        if self._again:
+            return UP_S
         return max(0.0, min((each.until for each in self._questions.values()), default=self._look_at) - now)
 
     def turn(self, now: float) -> None:
@@ -130,18 +141,34 @@ class Members:
                 self._store.ask(lambda store: store.transact({}, value, (), self._limit), self._written)
             self._store.ask(lambda store: store.read(MEMBERS, self._limit), self._read)
         while self._waiting:
-            names = {name: self._waiting.pop(name) for name in list(islice(self._waiting, NAMES_MAX))}
-            self._number += 1
-            number = self._number
-            asked = {
-                link.member.name
-                for link in self.links.values()
-                if self.asks and link.ask(list(names), partial(self._answered, number, link.member.name))
-            }
-            self._questions[number] = _Question(names, asked, now + ANSWER_S)
+            self._ask({name: self._waiting.pop(name) for name in list(islice(self._waiting, NAMES_MAX))}, now)
+        self._ask_again(now)
         for number in [each for each, found in self._questions.items() if not found.members or found.until <= now]:
-            for _, decide in self._questions.pop(number).names.values():
-                decide("", None)
+            question = self._questions.pop(number)
+            for name, (cause, decide) in question.names.items():
+                if question.is_last:
+                    decide("", None)
+                else:
+                    self._again[name] = cause, decide, now + AGAIN_S
+
+    def _ask(self, names: dict[str, tuple[Cause, Decide]], now: float, *, is_last: bool = False) -> None:
+        self._number += 1
+        number = self._number
+        asked = {
+            link.member.name
+            for link in self.links.values()
+            if self.asks and link.ask(list(names), partial(self._answered, number, link.member.name))
+        }
+        self._questions[number] = _Question(names, asked, now + ANSWER_S, is_last or not asked)
+
+    def _ask_again(self, now: float) -> None:
+        """Where nobody answered, all of them may only have been late."""
+        while self._again and any(link.is_up for link in self.links.values()):
+            names = list(islice(self._again, NAMES_MAX))
+            self._ask({name: self._again.pop(name)[:2] for name in names}, now, is_last=True)
+        for name in [name for name, (_, _, until) in self._again.items() if until <= now]:
+            if (each := self._again.pop(name, None)) is not None:
+                each[1]("", None)
 
     def close(self) -> None:
         """End the connections."""
@@ -153,6 +180,7 @@ class Members:
         if question is None:
             return
         question.members.discard(member)
+        question.is_last |= found is not None
         for name, heard in (found or {}).items():
             if (asked := question.names.get(name)) is None:
                 continue

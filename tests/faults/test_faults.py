@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from dataclasses import replace
 from random import Random
 
@@ -94,7 +95,7 @@ def test_a_wrong_option_is_refused(arguments: list[str], said: str, capsys: pyte
 
 def test_each_fault_is_tried_once_in_the_short_setting_and_where_it_belongs() -> None:
     options = run.parsed([])
-    groups = [task.args[1] for task in run.tasks(run.Plan(options), options.names)[:-1]]  # type: ignore[attr-defined]
+    groups = [task.args[1] for task in run.tasks(run.Plan(options, threading.Event()), options.names)[:-1]]  # type: ignore[attr-defined]
     assert sorted(name for group in groups for name in group) == sorted(FAULTS)
     for group in groups:
         assert len({(FAULTS[name].config, FAULTS[name].own_disk, FAULTS[name].leaves) for name in group}) == 1
@@ -102,7 +103,7 @@ def test_each_fault_is_tried_once_in_the_short_setting_and_where_it_belongs() ->
 
 def test_many_jobs_share_the_rounds_of_one_fault() -> None:
     options = run.parsed(["--only", "stop", "--rounds", "100", "--jobs", "8"])
-    plan = run.Plan(options)
+    plan = run.Plan(options, threading.Event())
     assert len(run.tasks(plan, options.names)) == 8
     assert len(list(plan.turns())) == 13
     plan.over.set()
@@ -115,7 +116,7 @@ def test_what_cannot_be_made_here_is_said_and_the_others_are_tried(monkeypatch: 
             raise NotHere("only root can mount")
 
     monkeypatch.setattr(run, "Place", Nowhere)
-    rows = run.at_one_place(run.Plan(run.parsed([])), ["disk-full", "read-only"])
+    rows = run.at_one_place(run.Plan(run.parsed([]), threading.Event()), ["disk-full", "read-only"])
     assert [(row.name, row.verdict, row.not_tried) for row in rows] == [
         ("disk-full", "not tried", "only root can mount"), ("read-only", "not tried", "only root can mount"),
     ]  # fmt: skip

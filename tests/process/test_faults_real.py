@@ -166,7 +166,7 @@ def _probe(bench: Bench) -> None:
 
 
 def _effect(bench: Bench) -> None:
-    bench.plant(bench.loop.callbacks, "run", when=lambda incident, *_: incident.name == "poison")
+    bench.plant(bench.loop.callbacks, "has", when=lambda name, *_: name == "poison")
     bench.feed("poison", 0.1)
 
 

@@ -31,8 +31,11 @@ class OpenFiles:
         return not _same(_stat(self._path), self._file)
 
     def altered(self) -> bool:
-        """Whether another process changed the file, or cut, removed or replaced its log or index."""
+        """Whether another process changed the file, or cut, removed or replaced its log or index. False of a file
+        that was moved: SQLite leaves its log when it closes such a one, and takes it for that of the file there."""
         file, log, index = self._found()
+        if not _same(file, self._file):
+            return False
         if _same(index, self._index) and index.st_size < self._index.st_size:
             self._mend_index()
             return True

@@ -1,0 +1,24 @@
+"""What another process did to the files of an open journal: one of two things, not both."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from banken_supervisor.journal.open_files import OpenFiles
+
+
+def test_a_file_that_was_moved_is_not_altered(tmp_path: Path) -> None:
+    """Also where it is moved between the two questions: whoever closes the altered file leaves its log there."""
+    path = tmp_path / "journal.db"
+    path.write_bytes(b"1")
+    files = OpenFiles(str(path))
+    assert (files.moved(), files.altered()) == (False, False)
+    path.write_bytes(b"12")
+    assert (files.moved(), files.altered()) == (False, True)
+    shutil.copy(path, f"{path}.backup")
+    os.rename(f"{path}.backup", path)
+    assert (files.moved(), files.altered()) == (True, False)
+    path.unlink()
+    assert (files.moved(), files.altered()) == (True, False)

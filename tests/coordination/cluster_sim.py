@@ -128,6 +128,9 @@ class Machine:
     moved: dict[str, float] = field(default_factory=dict)
     """by worker, when that was seen to change"""
     heard_release: dict[str, float] = field(default_factory=dict)
+    decided: tuple[Role, int] = Role.AWAY, 0
+    """as what its cluster had its last turn, and how many effects it has left to the next one"""
+    tells_as: Role = Role.AWAY
     """by guest, when it heard that it goes"""
     handed_over: Counter[str] = field(default_factory=Counter)
     """incidents, and how often what had not begun for them was dropped"""
@@ -244,6 +247,7 @@ class World(VirtualTime):
         machine.waiting.clear()
         machine.frames.clear()
         machine.posted.clear()
+        machine.decided = Role.AWAY, 0
         for heard in (machine.heard, machine.values, machine.moved, machine.heard_release):
             heard.clear()
         run_id = f"{machine.name}r{next(self._runs)}"
@@ -328,9 +332,12 @@ class World(VirtualTime):
             driver.engine.probes_seen.append(machine.probe)
         machine.probe = driver.decide()
         effects, driver.out[:] = list(driver.out), []
-        for effect in effects:
+        for number, effect in enumerate(effects):
+            decided_as, left = machine.decided
+            machine.tells_as = decided_as if number < left else cluster.view.role
             self._carry_out(machine, effect)
         cluster.turn()
+        machine.decided = cluster.view.role, len(driver.out)
         busy = machine.probe is not None or driver.out or machine.posted
         machine.asked = 0.0 if busy else min(TURN_MAX, driver.patience(TURN_MAX), cluster.patience())
         self._turn_within(machine, max(0.0005, machine.asked))
@@ -367,7 +374,7 @@ class World(VirtualTime):
                         self._look_at_verdict(machine, name, data["cause"])
 
     def _tells(self, machine: Machine, kind: EventType) -> None:
-        if machine.cluster.view.role is not Role.LEADER:
+        if machine.tells_as is not Role.LEADER:
             self.findings.append(f"{self.now:.3f}: {machine.name} tells {kind} and does not lead")
 
     def _look_at_steps(self, incident: str) -> None:

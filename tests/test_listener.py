@@ -135,22 +135,22 @@ def test_a_connection_that_rests_is_not_read_and_holds_up_no_barrier(bench: Benc
     assert bench.read() + bench.read() == [b"two", b"again"]
 
 
-def test_who_sends_what_is_refused_is_not_read_for_a_while_and_others_are(
+def test_who_sends_garbage_is_not_read_for_a_while_and_others_are(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It pays for each message, up to a bound; no barrier waits for it, and then all that it sent is read."""
-    monkeypatch.setattr(listener, "REFUSED_EACH_S", 0.02)
+    monkeypatch.setattr(listener, "GARBAGE_EACH_S", 0.02)
     faulty, other = bench.connect(b"open"), bench.connect(b"open")
     assert bench.read() == [b"open", b"open"]
-    refused: list[bytes] = []
-    bench.listener.refused = lambda: len(refused)
+    garbage: list[bytes] = []
+    bench.listener.garbage = lambda: len(garbage)
 
     def drain() -> list[bytes]:
         taken: list[bytes] = []
 
         def read(frames: Iterator[bytes], who: object) -> None:
             for message in frames:
-                (refused if message == b"nonsense" else taken).append(message)
+                (garbage if message == b"nonsense" else taken).append(message)
 
         bench.listener.drain(read, 10_000, 1.0, bench.faults.append)
         return taken
@@ -168,7 +168,7 @@ def test_who_sends_what_is_refused_is_not_read_for_a_while_and_others_are(
     assert drain() == []
     faulty.sendall(frame(b"nonsense") * 100)
     assert drain() == []
-    assert 0.04 < bench.listener.patience(time.monotonic()) <= listener.REFUSED_MAX_S
+    assert 0.04 < bench.listener.patience(time.monotonic()) <= listener.GARBAGE_MAX_S
 
 
 def test_what_is_closed_while_it_rests_is_not_read_again(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,9 @@ from banken.client.sender import Sender
 from banken.control import Control, Events
 from banken.errors import AddressRefused
 from banken.process_identity import own_identity
+from banken_supervisor.engine.policy import Quotas
 from banken_supervisor.engine.principal import OtherUser, Principal
+from banken_supervisor.engine.waiting import Waiting
 from banken_supervisor.files.users import find_user
 from banken_supervisor.processes.handle import runs_as
 from banken_supervisor.runtime.lock import AddressLock
@@ -175,3 +178,12 @@ def test_a_user_is_found_by_name_and_number() -> None:
     for unknown in ("no-such-user", "4294967294999", "-1", "", "a\0b", "4123456789"):
         with pytest.raises(LookupError):
             find_user(unknown)
+
+
+def test_what_is_refused_is_no_garbage(sockets: Sockets) -> None:
+    """Of a banken client, whose feeds of other names stand behind it: it is read as fast as before."""
+    refused = Counter({"contest": 1_000, "not-owner": 1_000, "flood": 1_000})
+    sockets.queue_in(Waiting(Quotas()), refused)
+    assert sockets.listener.garbage() == 0
+    refused.update(garbage=2, shape=1)
+    assert sockets.listener.garbage() == 3

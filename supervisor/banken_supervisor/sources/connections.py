@@ -120,7 +120,7 @@ class Connection:
         self.is_read = True
         """whether what it says is read now"""
         self.reads_at = 0.0
-        """monotonic time before which it is not read: it sent what was refused"""
+        """monotonic time before which it is not read: it sent garbage"""
         self.unsent = bytearray()
         """what the kernel had no room for"""
 

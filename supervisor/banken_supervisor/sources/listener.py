@@ -31,9 +31,9 @@ PORTION_S = 0.0005
 """Bytes that one connection gives in its turn: few (PORTION_MIN), and twice as many each time while they take less
 than this many seconds. Messages that need decoding take a hundred times longer than feeds that are known."""
 
-REFUSED_EACH_S, REFUSED_MAX_S = 0.001, 0.1
-"""Seconds for which a connection is not read after each message that was refused, and at most. Who sends nothing
-that can be used has to wait, and leaves the processor to others; who does it by mistake hardly notices."""
+GARBAGE_EACH_S, GARBAGE_MAX_S = 0.001, 0.1
+"""Seconds for which a connection is not read after each message that is none of banken's, and at most. Who sends
+nothing else leaves the processor to others. A message that is refused does not count: feeds may stand behind it."""
 
 EVENTS_MAX = 1_000
 """Connections that one look finds."""
@@ -50,8 +50,8 @@ class Listener:
         """whose messages are being given out"""
         self.rests: Callable[[Connection], bool] = lambda connection: False
         """whether so many of its messages wait elsewhere that it is not read before they are fewer"""
-        self.refused: Callable[[], int] = lambda: 0
-        """how many of all messages were refused so far"""
+        self.garbage: Callable[[], int] = lambda: 0
+        """how many of all messages were none of banken's so far"""
         self._resting: list[Connection] = []
         self._round: deque[Connection] = deque()
         """those that had something at the last look, and were not read since"""
@@ -130,7 +130,7 @@ class Listener:
     def _portions(self, principal: AnyPrincipal, limit: int, until: float) -> Iterator[Iterator[bytes]]:
         """A portion of each connection of this round, as long as they are this principal's."""
         waiting = self._round
-        before, refused = 0.0, self.refused()
+        before, garbage = 0.0, self.garbage()
         while waiting and waiting[0].door.principal is principal:
             connection = waiting.popleft()
             if self.rests(connection):
@@ -150,9 +150,9 @@ class Listener:
                 self._portion = iter(messages)
                 yield self._portion
             looked = monotonic()
-            if self.refused() != refused:
-                self._rest(connection, looked, self.refused() - refused)
-                refused = self.refused()
+            if self.garbage() != garbage:
+                self._rest(connection, looked, self.garbage() - garbage)
+                garbage = self.garbage()
             if is_full and connection.door.handler is None:
                 self._again = True
                 quick = looked - before < PORTION_S or not messages
@@ -160,9 +160,9 @@ class Listener:
             if self._given >= limit or looked >= until:
                 return
 
-    def _rest(self, connection: Connection, now: float, refused: int) -> None:
-        """Do not read it before so many refused messages are paid for, and few of its others wait."""
-        connection.reads_at = now + min(REFUSED_MAX_S, refused * REFUSED_EACH_S)
+    def _rest(self, connection: Connection, now: float, garbage: int) -> None:
+        """Do not read it before it has paid for so much garbage, and few of its messages wait."""
+        connection.reads_at = now + min(GARBAGE_MAX_S, garbage * GARBAGE_EACH_S)
         self.connections.rest(connection)
         self._resting.append(connection)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import select
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic, sleep
 from typing import NamedTuple
@@ -95,12 +96,12 @@ class Sockets:
         for poll in self._polls.values():
             poll.register(mailbox, POLLIN)
 
-    def queue_in(self, waiting: Waiting, refused: Mapping[str, int]) -> None:
+    def queue_in(self, waiting: Waiting, refused: Counter[str]) -> None:
         """Messages that are read may wait there, by the process that has the connection. Where many do, or many are
-        ``refused`` (how many of all, by reason), it is not read: they wait in the kernel, and then with their
-        sender."""
+        none of banken's, it is not read: they wait in the kernel, and then with their sender. ``refused``: how many
+        of all were, by reason."""
         waiting.speaker = self.listener.speaker_pid
-        self.listener.refused = lambda: sum(refused.values())
+        self.listener.garbage = lambda: refused["garbage"] + refused["shape"]
         self.listener.rests = lambda connection: (
             connection.door.terms is FEEDS_TERMS and waiting.is_full(connection.door.principal, connection.pid)
         )

@@ -40,5 +40,7 @@ def test_a_new_subscriber_hears_of_an_incident_after_it_was_announced(address: s
             return len(heard) == 2
 
         until(both, "the incident and its replay are told")
+        counted = sum(supervisor._loop.metrics.incidents.values())  # type: ignore[union-attr]
     assert ["replay" in each for each in heard] == [False, True]
+    assert counted == 1, "a replay is no second incident"
     assert len({each["incident"] for each in heard}) == 1

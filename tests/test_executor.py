@@ -13,7 +13,8 @@ import pytest
 from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions import keyed_executor as module
 from banken_supervisor.actions.callbacks import Callbacks
-from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
+from banken_supervisor.actions.job import How, Job
+from banken_supervisor.actions.keyed_executor import KeyedExecutor
 from banken_supervisor.actions.ready_lanes import ReadyLanes
 from banken_supervisor.engine.effects import Event, EventType
 from recovery_kit import until
@@ -102,6 +103,20 @@ def test_asking_for_a_thread_costs_little_while_there_is_none(bench: Bench, star
         bench.turn()
     assert starts.refused <= 5
     assert len(bench.told) <= 4 * starts.refused
+
+
+def test_threads_that_sleep_wake_one_another_until_all_jobs_run(bench: Bench) -> None:
+    """One is woken, however many jobs come at once: each that takes one wakes the next."""
+    for lane in "abcd":
+        bench.hang(lane)
+    until(lambda: bench.executor.counts()["running"] == 4, "there are four threads")
+    bench.gate.set()
+    until(lambda: bench.executor._asleep == 4, "all four sleep")
+    bench.gate.clear()
+    for lane in "efgh":
+        bench.hang(lane)
+    until(lambda: bench.executor.counts()["running"] == 4, "all four run")
+    assert bench.executor.counts()["threads"] == 4
 
 
 def test_a_callback_without_a_thread_is_told_as_failed_and_runs_later(starts: Starts) -> None:

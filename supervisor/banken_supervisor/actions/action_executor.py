@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from banken.clock import wall
 from banken_supervisor.actions.action_context import ActionContext
 from banken_supervisor.actions.base import Action
-from banken_supervisor.actions.keyed_executor import THREADS_MAX, How, Job, KeyedExecutor, WasEnded
+from banken_supervisor.actions.job import How, Job, WasEnded
+from banken_supervisor.actions.keyed_executor import THREADS_MAX, KeyedExecutor
 from banken_supervisor.actions.own_action import OwnActions, made_of, raised
 from banken_supervisor.actions.target import ActionReport, ActionTarget, IncidentEnd, Outcome
 from banken_supervisor.engine.effects import EventType

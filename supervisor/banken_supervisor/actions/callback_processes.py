@@ -21,7 +21,7 @@ from typing import Any
 
 from banken.protocol.incidents import Incident
 from banken_supervisor.actions.callback_process import Call, CallbackFailed, CallbackProcess, Conversation
-from banken_supervisor.actions.keyed_executor import WasEnded, when_stuck
+from banken_supervisor.actions.job import WasEnded, when_stuck
 
 ACTION = "action "
 """How the name of an action begins here: no function's does."""

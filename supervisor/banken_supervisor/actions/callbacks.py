@@ -11,7 +11,8 @@ from banken.protocol.incidents import Incident
 from banken.protocol.limits import encodable
 from banken.watchdog.callback_invocation import Callback, Run, taking_incident
 from banken_supervisor.actions.callback_process import CallbackFailed
-from banken_supervisor.actions.keyed_executor import THREADS_MAX, How, Job, KeyedExecutor
+from banken_supervisor.actions.job import How, Job
+from banken_supervisor.actions.keyed_executor import THREADS_MAX, KeyedExecutor
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.processes.callback_runner import TRACE_MAX
 

@@ -20,14 +20,13 @@ import os
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from enum import Enum, auto
 from itertools import islice
 from math import inf
 from time import monotonic
 from typing import Any
 
 from banken.threads import NO_THREAD, start_daemon
+from banken_supervisor.actions.job import How, Job, WasEnded, begin
 from banken_supervisor.actions.ready_lanes import ReadyLanes, count_more
 
 THREADS_MAX = 64
@@ -45,73 +44,6 @@ RESERVED = 8
 
 RETRY_MIN, RETRY_MAX = 0.1, 5.0
 """Seconds until a thread is asked for again where the system gave none: the pause doubles from one to the other."""
-
-
-_current = threading.local()
-
-
-class WasEnded(BaseException):
-    """Raised by work that was ended because it was stuck: nothing more is reported of it."""
-
-
-def when_stuck(end: Callable[[float], str] | None) -> None:
-    """For the job on this thread, whose time limit begins anew: what to call if it gets stuck; None: nothing.
-
-    It gets the limit, ends the work, must not wait, and returns in words what became of it; an empty text: the work
-    has just ended.
-    """
-    job = getattr(_current, "job", None)
-    if job is not None:
-        job.end = end
-        if end is not None:
-            job.started = monotonic()
-
-
-class How(Enum):
-    """What is reported of a job."""
-
-    DONE = auto()
-    """it returned the value"""
-    RAISED = auto()
-    """the value is what it raised"""
-    STUCK = auto()
-    """it still runs after its limit; DONE or RAISED follows if it ever ends"""
-    REFUSED = auto()
-    """it was not begun, and will not be: the value says why"""
-    WAITS = auto()
-    """the system gives no thread, as the value says; it begins when there is one"""
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """One piece of work. The fields from ``started`` on belong to the executor."""
-
-    lane: Any
-    """hashable"""
-    work: Callable[[], Any]
-    """called on a thread; what it raises, SystemExit too, ends nothing but itself"""
-    about: Any = None
-    """the caller's own"""
-    owner: Hashable = None
-    """whose it is; None: its lane's own, which it is then set to"""
-    same: Hashable = None
-    """a job is refused while another with an equal value waits, runs or is stuck; None: never"""
-    limit_s: float = inf
-    """seconds until it counts as stuck"""
-    outside: bool = False
-    """it waits for something that is not ours"""
-    holds_lane: bool = False
-    """its lane waits for it even while it is stuck"""
-    started: float = 0.0
-    """monotonic time; 0: not begun"""
-    stuck: bool = False
-    waits: bool = False
-    """it was reported that it waits for a thread"""
-    end: Callable[[float], str] | None = None
-    """see ``when_stuck``"""
-
-    def __post_init__(self) -> None:
-        self.owner = self.lane if self.owner is None else self.owner
 
 
 class _Lane:
@@ -157,7 +89,10 @@ class KeyedExecutor:
         self._outside = 0
         self._threads = 0
         self._idle = 0
-        """threads that hold no job, and will look for one before they sleep"""
+        """threads that hold no job: they sleep, or will look for one before they do"""
+        self._asleep = 0
+        self._is_called = False
+        """one of those that sleep was woken, and has not looked for a job yet"""
         self._made = 0
         self._pause = RETRY_MIN
         self._retry_at = 0.0
@@ -278,7 +213,7 @@ class KeyedExecutor:
                 ready.discard(lane.name)
             elif lane.name not in ready:
                 ready.add(lane.name, lane, next_.owner)
-                self._changed.notify()
+                self._wake_one()
         if next_ is None and lane.running is None:
             self._lanes.pop(lane.name, None)
 
@@ -315,9 +250,17 @@ class KeyedExecutor:
         if not (job.stuck and job.holds_lane):
             self._free(job)
         if job.outside and self._ready[True]:
-            self._changed.notify()  # a place among those that wait for the outside is free
+            self._wake_one()  # a place among those that wait for the outside is free
         if self._closed:
             self._changed.notify_all()
+
+    def _wake_one(self) -> None:
+        """Have a sleeping thread look for a job: one at a time, which wakes the next one if there is more to do. Of
+        many short jobs the first threads do most; were all woken at once, they would wait for the interpreter's
+        lock, and the loop with them. (Go's scheduler wakes its threads so: src/runtime/proc.go.)"""
+        if self._asleep and not self._is_called:
+            self._is_called = True
+            self._changed.notify()
 
     def _free(self, job: Job) -> None:
         lane = self._lanes[job.lane]
@@ -378,14 +321,19 @@ class KeyedExecutor:
                 if job is not None or self._closed:
                     self._threads -= job is None
                     self._idle -= 1
+                    if self._startable():
+                        self._wake_one()
                     return job
+                self._asleep += 1
                 self._changed.wait()
+                self._asleep -= 1
+                self._is_called = False
 
     def _perform(self, job: Job) -> tuple[How, Any]:
         if len(self._stuck) >= (STUCK_MAX if job.outside else 2 * STUCK_MAX):
             return How.REFUSED, f"{len(self._stuck)} others are stuck"
         process = os.getpid()
-        _current.job = job
+        begin(job)
         try:
             try:
                 return How.DONE, job.work()

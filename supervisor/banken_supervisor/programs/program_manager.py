@@ -18,7 +18,8 @@ from typing import Any
 
 from banken.address import directory_of_user
 from banken.protocol.messages import ProcessIdentity
-from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
+from banken_supervisor.actions.job import How, Job
+from banken_supervisor.actions.keyed_executor import KeyedExecutor
 from banken_supervisor.engine.policy import Group, ProgramSpec
 from banken_supervisor.files.users import find_user, obstacle, user_id
 from banken_supervisor.processes import control_groups

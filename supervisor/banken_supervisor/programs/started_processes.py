@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
-from banken_supervisor.actions.keyed_executor import Job
+from banken_supervisor.actions.job import Job
 from banken_supervisor.engine.policy import ProgramSpec
 from banken_supervisor.processes import control_groups
 from banken_supervisor.processes.orphans import Orphans

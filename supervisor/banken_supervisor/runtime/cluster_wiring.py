@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from banken.address import Address
 from banken.clock import wall
 from banken_supervisor.actions.base import Action
-from banken_supervisor.actions.keyed_executor import Job
+from banken_supervisor.actions.job import Job
 from banken_supervisor.actions.step_elsewhere import Other, StepElsewhere
 from banken_supervisor.actions.target import ActionTarget
 from banken_supervisor.control.leader_steps import HANDED, asked

@@ -22,7 +22,8 @@ from banken.protocol.codec import encode
 from banken.protocol.messages import Kind, Message
 from banken_supervisor.actions.callbacks import Callbacks
 from banken_supervisor.actions.dispatcher import Dispatcher
-from banken_supervisor.actions.keyed_executor import How, Job, KeyedExecutor
+from banken_supervisor.actions.job import How, Job
+from banken_supervisor.actions.keyed_executor import KeyedExecutor
 from banken_supervisor.control import control_api
 from banken_supervisor.control.view import ControlView, ReloadView, RemoteView
 from banken_supervisor.engine.driver import WAIT_MAX, Driver

@@ -14,7 +14,7 @@ import zmq
 from banken.address import Address
 from banken.errors import KeyRefused
 from banken.threads import NO_THREAD, ZMQ_THREADS, available
-from banken_supervisor.actions.keyed_executor import Job
+from banken_supervisor.actions.job import Job
 from banken_supervisor.control.control_api import ROWS_MAX
 from banken_supervisor.control.key_rights import reply_for
 from banken_supervisor.control.view import RemoteView

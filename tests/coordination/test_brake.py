@@ -7,6 +7,7 @@ import pytest
 from banken.protocol.messages import Declaration
 from banken_supervisor.engine.claim_gate import Role
 from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.states import State
 from banken_supervisor.runtime import brake as brake_module
 from banken_supervisor.runtime.brake import COUNT_S, Brake
 from engine_kit import Bench
@@ -60,6 +61,18 @@ def test_half_of_them_is_not_most(leader: Leader) -> None:
     leader.open("w-10")
     assert leader.brake.left == BRAKE_S
     assert leader.told == ["more than half of the workers are silent: actions on them wait for 30 s"]
+
+
+def test_whoever_is_down_by_now_had_lived(leader: Leader) -> None:
+    """Ten of twenty fall silent, and are down when those that live are counted again."""
+    leader.open(*leader.names[:9])
+    for name in leader.names[:9]:
+        leader.engine.table.move(leader.engine.table.by_name[name], State.EXPIRED)
+    leader.wait(COUNT_S)
+    leader.open("w-9")
+    assert leader.brake.left is None
+    leader.open("w-10")
+    assert leader.brake.left == BRAKE_S
 
 
 def test_few_are_never_most(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from banken_supervisor.coordination.records import CLAIMS, LEADER, SPENT, Claim, Foreign, pack_claim, unpack_claim
@@ -229,17 +230,19 @@ class Claims:
             return None
         changes: list[Change] = []
         room = BATCH_MAX
-        while room > 0 and (queue := self._waiting or self._later):
-            name = next(iter(queue))
-            del queue[name]
-            entry = self._entries[name]
-            if entry.wanted is None and entry.mod == ABSENT:
-                self._settle(name, entry, entry.version)  # it was never written
-                continue
-            value = None if entry.wanted is None else pack_claim(entry.wanted)
-            changes.append(Change(name, entry.version, value, entry.mod, entry.spent))
-            room -= 1 if entry.spent is None else 2
-            entry.is_awaited, entry.spent = False, None
+        for queue in (self._waiting, self._later):
+            for name in list(islice(queue, room)):  # a dict looks for its first key past all that are gone
+                if room <= 0:
+                    break
+                del queue[name]
+                entry = self._entries[name]
+                if entry.wanted is None and entry.mod == ABSENT:
+                    self._settle(name, entry, entry.version)  # it was never written
+                    continue
+                value = None if entry.wanted is None else pack_claim(entry.wanted)
+                changes.append(Change(name, entry.version, value, entry.mod, entry.spent))
+                room -= 1 if entry.spent is None else 2
+                entry.is_awaited, entry.spent = False, None
         if not changes:
             return None
         sent = Transaction(self.term, tuple(changes))

@@ -12,7 +12,8 @@ finds the incidents, and how many began lately.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from time import monotonic
@@ -25,7 +26,8 @@ SILENT_MIN = 10
 """With fewer that fall silent the brake stays off."""
 
 COUNT_S = 1.0
-"""Seconds for which it is known how many live: to count them all takes a while."""
+"""Seconds for which it is known how many lived before the first of them fell silent: to count them all takes a
+while, and whoever is found silent meanwhile is one of them."""
 
 HARMLESS = frozenset({"log", "notify", "webhook", "dump"})
 """Actions that do not wait. A user's own ones do."""
@@ -41,7 +43,7 @@ class Brake:
     _table: Table
     _gate: Gate
     _tell: Callable[[str], None]
-    _silent: dict[str, float] = field(default_factory=dict)
+    _silent: OrderedDict[str, float] = field(default_factory=OrderedDict)
     """by watchdog: when nobody was found that hears it, monotonic time; the latest last"""
     _until: float = 0.0
     """it is on, monotonic time"""
@@ -50,7 +52,8 @@ class Brake:
     _waiting: list[tuple[float, int, str, Callable[[], None]]] = field(default_factory=list)
     """a heap: when it is done, and for which incident"""
     _order: count[int] = field(default_factory=count)
-    _alive: int = 0
+    _lived: int = 0
+    """watchdogs that live, or did before they were found silent"""
     _counted_at: float = -COUNT_S
 
     @property
@@ -67,8 +70,8 @@ class Brake:
     def note(self, name: str) -> None:
         """Nobody hears this worker."""
         now = monotonic()
-        self._silent.pop(name, None)
         self._silent[name] = now
+        self._silent.move_to_end(name)
         while self._silent and next(iter(self._silent.values())) < now - self._within:
             del self._silent[next(iter(self._silent))]
         if now >= self._until and self._is_most(self._silent, now):
@@ -84,7 +87,8 @@ class Brake:
         in seconds."""
         lately = [each for each in incidents if each[2] <= self.seconds + self._within]
         now = monotonic()
-        if lately and self._is_most({name: now for _, name, _ in lately}, now):
+        self._counted_at = now - COUNT_S
+        if lately and self._is_most([name for _, name, _ in lately], now):
             left = self.seconds - min(age for _, _, age in lately)
             if left > 0.0:
                 self._put_on(now, left)
@@ -119,20 +123,20 @@ class Brake:
             if incident in self._incidents:
                 do()
 
-    def _is_most(self, silent: dict[str, float], now: float) -> bool:
+    def _is_most(self, silent: Collection[str], now: float) -> bool:
         if self.seconds <= 0.0 or len(silent) < SILENT_MIN:
             return False
         if now >= self._counted_at + COUNT_S:
-            self._counted_at = now
-            self._alive = sum(
-                each.state is State.ALIVE and not each.is_group and not self._gate.is_local(each)
-                for each in self._table
-            )
-        if 2 * len(silent) <= self._alive:
-            return False  # whoever of them is down: with thousands silent at once, to look at each costs seconds
+            self._counted_at, self._lived = now, self._count(silent)
+        return 2 * len(silent) > self._lived
+
+    def _count(self, silent: Collection[str]) -> int:
+        alive = sum(
+            each.state is State.ALIVE and not each.is_group and not self._gate.is_local(each)
+            for each in self._table
+        )
         found = map(self._table.by_name.get, silent)
-        down = sum(record is None or record.is_down for record in found)
-        return 2 * len(silent) > self._alive + down
+        return alive + sum(record is None or record.is_down for record in found)
 
     def _put_on(self, now: float, seconds: float) -> None:
         self._until = now + seconds

@@ -9,6 +9,7 @@ import pytest
 
 from banken.protocol.codec import pack, unpack
 from banken.protocol.messages import Declaration, Kind
+from banken_supervisor.control.control_api import OPS
 from banken_supervisor.control.registry_page import PART_RELEASED, PART_WATCHED, ROWS_MAX, page
 from banken_supervisor.coordination.records import Member as MemberRecord
 from banken_supervisor.engine.claim_gate import Role
@@ -163,6 +164,18 @@ def test_what_was_released_with_another_one_is_not_watched_here_any_more() -> No
     assert new.state() is State.ALIVE
 
 
+def test_of_a_feed_and_a_release_just_after_it_the_release_counts() -> None:
+    """The worker was ended by a signal, which only the member on its host sees. How long the other one's answer was
+    on its way is not known exactly."""
+    new = fed(seconds_ago=0.1)
+    released = new.now
+    new.jump(10.2)
+    assert new.held() == ["w"]
+    new.engine.registry.drop("w", new.now - released, new.now - 0.25, new.now, new.out)
+    assert new.state() is None
+    assert new.held() == []
+
+
 def test_of_two_others_the_one_that_heard_the_release_is_right() -> None:
     """In whichever order they are read."""
     for order in ((0, 1), (1, 0)):
@@ -240,8 +253,8 @@ def test_a_leaders_proposal_is_withdrawn() -> None:
 
 
 def test_the_operators_word_counts_here() -> None:
-    """A policy of this member's config, with its ladder; names that its config has are never dropped; groups and
-    what is local are its own."""
+    """A policy of this member's config, with its ladder; names that its config has are dropped only if their worker
+    was heard here; groups and what is local are its own."""
     old, new = fed(), Member()
     new.engine.rules.replace_patterns([("w*", Policy(Declaration(5.0, 3.0, 20.0), Ladder((Step("log"),))))])
     new.reads(old)
@@ -255,6 +268,15 @@ def test_the_operators_word_counts_here() -> None:
     old.say(Kind.RELEASE)
     own.reads(old)
     assert own.state() is not None
+    own.feed(declaration=DECLARED)
+    own.reads(old)
+    assert own.state() is State.ALIVE
+    for each in (own, old):
+        each.jump(1.0)
+    old.feed(declaration=DECLARED)
+    old.say(Kind.RELEASE)
+    own.reads(old)
+    assert own.state() is None
     local = fed()
     local.engine.succession.gate.is_local = lambda record: True
     assert local.page().watched == []
@@ -547,6 +569,45 @@ def test_who_leads_leads_over_what_it_was_told() -> None:
     assert BOB.pid  # another process may still come and feed it
     new.feed(who=BOB, declaration=DECLARED)
     assert new.state() is State.ALIVE
+
+
+def test_a_member_that_stood_still_compares_what_it_is_told_with_the_time_of_all() -> None:
+    """Its deadline time lost six seconds since it heard the worker. The release, elsewhere and half a second
+    later, was 10.5 s ago; by its own time the feed was five."""
+    stood = fed()
+    stood.engine.registry.note_stall(6.0, stood.now + 1.0)
+    stood.now += 5.0
+    drop = stood.engine.registry.drop
+    drop("w", 11.1, stood.now, stood.now, stood.out)
+    assert stood.state() is State.ALIVE, "it was fed after that"
+    drop("w", 10.5, stood.now, stood.now, stood.out)
+    assert stood.state() is None
+    assert stood.engine.registry.age(stood.engine.table.released["w"], stood.now) == pytest.approx(10.5)
+    other = fed()
+    other.now += 9.0
+    stood.reads(other)
+    assert stood.state() is State.ALIVE, "there it was fed since"
+
+
+@pytest.mark.parametrize("age", [0.0, 1.0, 3.0, 4.0, 6.9, 7.0, 9.5, 11.0, 30.0])
+def test_when_something_was_by_the_time_of_all(age: float) -> None:
+    """Two stops, of 4 s three seconds ago and of 2 s five seconds ago by its own time."""
+    registry, now = Member().engine.registry, 100.0
+    registry.note_stall(2.0, now - 5.0)
+    registry.note_stall(4.0, now - 3.0)
+    at = registry._at(age, now)
+    in_a_stop = 3.0 < age <= 7.0 or 9.0 < age <= 11.0
+    assert at in (now - 3.0, now - 5.0) if in_a_stop else registry.age(at, now) == pytest.approx(age)
+
+
+def test_what_was_released_before_this_member_stood_still_is_told_as_older() -> None:
+    """Also to a leader that asks for it by its name."""
+    stood = fed()
+    stood.say(Kind.RELEASE)
+    stood.engine.registry.note_stall(6.0, stood.now + 1.0)
+    stood.now += 1.0
+    view: Any = SimpleNamespace(driver=SimpleNamespace(engine=stood.engine, now=stood.now))
+    assert OPS["look"](view, {"names": ["w"]})["released"] == [["w", pytest.approx(7.0)]]
 
 
 def test_a_member_that_stood_still_does_not_take_an_old_feed_for_a_new_one() -> None:

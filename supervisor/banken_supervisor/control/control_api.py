@@ -199,8 +199,8 @@ def _look(view: ControlView, args: dict[str, Any]) -> Any:
             if timers:
                 more["timers"] = engine.succession.heard(record, now)._asdict()
             rows.append({**_row(view, record, now), **more})
-    kept, here = engine.table.released, engine.table.released_here
-    released = [[name, now - kept[name]] for name in gone if name in kept and name not in here]
+    kept, here, age = engine.table.released, engine.table.released_here, engine.registry.age
+    released = [[name, age(kept[name], now)] for name in gone if name in kept and name not in here]
     return {"rows": rows, "gone": gone, **({"released": released} if released else {})}
 
 

@@ -127,6 +127,16 @@ class Registry:
         before a stop of this process, must not seem to be younger than what others have heard since."""
         return max(0.0, now - at) + sum(lost for since, lost in self._stalls if since > at)
 
+    def _at(self, age: float, now: float) -> float:
+        """Deadline time of what was ``age`` seconds ago by the time of all members."""
+        at, left = now, age
+        for since, lost in reversed(self._stalls):
+            if at - left >= since:
+                break
+            left = max(0.0, left - (at - since) - lost)
+            at = since
+        return at - left
+
     def begin(self) -> None:
         """The registry of another member begins to be read."""
         self._absent = {}
@@ -148,7 +158,7 @@ class Registry:
         self._absent.pop(name, None)
         if told.standing is Standing.LEFT:
             return
-        if (released := table.released.get(name)) is not None and released >= asked - told.age:
+        if (released := table.released.get(name)) is not None and self.age(released, asked) <= told.age:
             return
         record = table.by_name.get(name)
         if record is None:
@@ -164,20 +174,20 @@ class Registry:
 
     def drop(self, name: str, age: float, asked: float, now: float, out: list[Effect]) -> None:
         """With another member this was released ``age`` seconds ago."""
-        record, earliest = self._table.by_name.get(name), asked - age
+        record, earliest = self._table.by_name.get(name), self._at(now - asked + age, now)
         if record is None:
             self._table.note_released(name, max(earliest, self._table.released.get(name, -inf)))
-        elif self._may_drop(record) and (self._succession.is_unheard(record) or record.fed_at < earliest):
+        elif self._may_drop(record) and (self._succession.is_unheard(record) or self.age(record.fed_at, now) > age):
             self._lifecycle.apply(record, Occurrence(Trigger.RELEASE), now, out)
             self._table.note_released(name, earliest)
 
     def _may_drop(self, record: Record) -> bool:
-        """Whether another member's word ends it: not where this one's config names it, or an incident is open."""
-        return (
-            record.is_judged
-            and not (record.is_group or self._rules.names(record.name))
-            and not self._succession.gate.is_local(record)
-        )
+        """Whether another member's word ends it: not where an incident is open, or where this one's config names
+        it, and its worker was not heard here."""
+        if not record.is_judged or record.is_group or self._succession.gate.is_local(record):
+            return False
+        is_heard = record.state is State.ALIVE and not self._succession.is_unheard(record)
+        return is_heard or not self._rules.names(record.name)
 
     def _knows_more(self, record: Record, told: Entry, now: float) -> bool:
         """Whether the other member knows more of it: here it is silent, or was not heard since the start."""

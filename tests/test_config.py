@@ -382,6 +382,9 @@ def test_the_schema_is_one_and_takes_what_load_takes(tmp_path: Path) -> None:
         assert not validator.is_valid(tomllib.loads(good.format(line))), line
         with pytest.raises(config.ConfigFaults):
             load(tmp_path, good.format(line))
+    cluster = '[cluster]\nname = "c"\nmember = "a"\nendpoints = ["http://127.0.0.1:2379"]\nbrake = {}'
+    assert validator.is_valid(tomllib.loads(cluster.format(3600)))
+    assert not validator.is_valid(tomllib.loads(cluster.format(3601)))
 
 
 def test_where_the_file_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

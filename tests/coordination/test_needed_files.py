@@ -14,8 +14,11 @@ from banken_supervisor.config import examine
 from banken_supervisor.config.certificates import validity
 from banken_supervisor.keys import needed_keys
 from banken_supervisor.keys.directory import KeyDirectory
+from hosts_kit import free_ports
+from process.kit import until
 
 from .certificates_kit import Authority
+from .members_kit import Member
 
 
 class Place:
@@ -66,6 +69,33 @@ def test_a_certificate_that_has_expired_or_is_none(place: Place) -> None:
     broken = Path(place.cert).read_text().replace("MII", "AII", 1)
     (place.path / "broken.pem").write_text(broken)
     assert "has a certificate that cannot be read" in place.faults(ca=str(place.path / "broken.pem"))[0]
+
+
+def test_a_certificate_that_nothing_is_asked_with_is_a_fault(place: Place) -> None:
+    """Whoever gives an authority believes that what is asked is secret."""
+    file = place.path / "banken.toml"
+    file.write_text(
+        '[cluster]\nname = "c"\nmember = "a"\nendpoints = ["http://127.0.0.1:2379", "http://[::1]:2379"]\n'
+        f'ca = "{place.authority.cert}"'
+    )
+    _, found = examine(file)
+    said = [f"{each.key}: {each.text}" for each in found]
+    assert said == ["cluster: ca is for https:// endpoints, and all that are named are http://"]
+
+
+@pytest.mark.process
+def test_a_supervisor_says_that_its_certificate_has_expired(place: Place) -> None:
+    """It begins all the same: a new one is read when it is begun again, and etcd's users know more."""
+    old, key = place.authority.issue("old", days=0)
+    place.faults(cert=old, key=key)
+    text = (place.path / "banken.toml").read_text()
+    member = Member(place.path, "a", text.replace("7767", str(free_ports())).replace("//h:", "//127.0.0.1:"))
+    told = f'warning [cluster] cert: "{old}": has expired at '
+    member.start()
+    try:
+        until(lambda: told in (member.place / "log").read_text(), "it is told")
+    finally:
+        member.end()
 
 
 def test_one_authority_that_is_valid_is_enough(place: Place) -> None:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
 from banken.errors import Refused
-from banken.protocol.limits import NAME_PATTERN, check_name, check_seconds
+from banken.protocol.limits import NAME_PATTERN, SECONDS_MAX, check_name, check_seconds
 from banken_supervisor.files.trusted_files import read_file
 from banken_supervisor.processes.child_environment import RESERVED
 from banken_supervisor.text.durations import ALLOWED, format_s, parse
@@ -300,12 +300,12 @@ def seconds(least: float, most: float) -> Any:
             raise ValueError(f"{quoted(value)} is not allowed; allowed: {allowed}")
         return number
 
-    return kind(check, duration_schema(0 if least == 0 else 0.001))
+    return kind(check, duration_schema(least, most))
 
 
-def duration_schema(least: float) -> dict[str, Any]:
-    """A number of seconds or a text; ``least``: the smallest number."""
-    number = {"type": "number", "minimum": least, "maximum": 315360000}
+def duration_schema(least: float, most: float = SECONDS_MAX) -> dict[str, Any]:
+    """A number of seconds, from ``least`` to ``most``, or a text."""
+    number = {"type": "number", "minimum": least, "maximum": most}
     return {"anyOf": [number, {"type": "string", "pattern": DURATION_PATTERN}]}
 
 

@@ -192,6 +192,11 @@ def command(
     supervisor.service_manager = manager
     if no_manager:
         supervisor.warn(no_manager)
+    if setup is not None and setup.config.cluster is not None:
+        from banken_supervisor.config import certificates
+
+        for key, why in certificates.faults(setup.config.cluster):
+            supervisor.warn(f"[cluster] {key}: {why}")
     supervisor.ends_programs = init or os.getpid() == 1
     if setup is not None:
         first = [setup]

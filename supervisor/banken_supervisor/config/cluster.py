@@ -49,6 +49,9 @@ class ClusterTable(Table):
         far = [each for each in self.endpoints if each.startswith("http:") and not is_loopback(each)]
         if far and not self.insecure:
             raise ValueError(f"{far[0]} is neither https:// nor of this host: allowed with insecure = true")
+        for_tls = [each for each in ("ca", "cert") if getattr(self, each) is not None]
+        if for_tls and all(each.startswith("http:") for each in self.endpoints):
+            raise ValueError(f"{for_tls[0]} is for https:// endpoints, and all that are named are http://")
         if len(set(self.endpoints)) < len(self.endpoints):
             raise ValueError("an endpoint stands there twice")
         return self

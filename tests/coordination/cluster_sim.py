@@ -421,15 +421,21 @@ class World(VirtualTime):
                 found[other.name] = ago
         return found
 
+    @property
+    def _may_know_of_a_loss(self) -> bool:
+        """Whether each member has had the time to find out that the store's data were replaced."""
+        return self.now - self.lost_at > self.ttl / READS + 2 * CALL_SHARE * self.ttl
+
     def _look_at_claims(self, caller: str, keys: Iterable[str]) -> None:
+        if not self._may_know_of_a_loss:
+            return  # two copies of the store may have leaders of the same term
         leader = unpack_leader(self.engine.items[LEADER].value).member if LEADER in self.engine.items else ""
         if caller != leader and any(key.startswith(CLAIMS) for key in keys):
             self.findings.append(f"{self.now:.3f}: {caller} has written a claim, and {leader or 'nobody'} leads")
 
     def _look_at_deed(self, machine: Machine, deed: Deed) -> None:
         leads = self.engine.items.get(LEADER)
-        may_know = self.now - self.lost_at > self.ttl / READS + 2 * CALL_SHARE * self.ttl
-        if may_know and (leads is None or leads.mod != machine.cluster.view.term):
+        if self._may_know_of_a_loss and (leads is None or leads.mod != machine.cluster.view.term):
             self.findings.append(f"{self.now:.3f}: {machine.name} does {deed.action}, and another one leads")
         item = self.engine.items.get(CLAIMS + deed.name)
         claim = None if item is None else unpack_claim(item.value)

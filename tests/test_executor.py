@@ -119,6 +119,40 @@ def test_threads_that_sleep_wake_one_another_until_all_jobs_run(bench: Bench) ->
     assert bench.executor.counts()["threads"] == 4
 
 
+def test_a_thread_that_cannot_sleep_for_want_of_memory_ends_and_others_are_woken_all_the_same(bench: Bench) -> None:
+    real, left = bench.executor._changed.wait, [MemoryError]
+
+    def wait(timeout: float | None = None) -> bool:
+        if left:
+            raise left.pop()
+        return real(timeout)
+
+    bench.executor._changed.wait = wait  # type: ignore[method-assign]
+    bench.submit("a", lambda: None)
+    until(lambda: not left and bench.executor.counts()["threads"] == 0, "its thread has ended")
+    for lane in "bc":
+        bench.submit(lane, lambda: None)
+        until(lambda lane=lane: bench.of(lane) == [How.DONE], f"{lane} runs")  # type: ignore[misc]
+        until(lambda: bench.executor._asleep == 1, "its thread sleeps")
+    assert bench.executor.counts()["threads"] == 1
+
+
+def test_the_place_of_a_stuck_job_is_taken_by_a_thread_that_sleeps(bench: Bench) -> None:
+    """Its owner may have no more threads than it has, and was asked for one more."""
+    for number in range(4):
+        bench.submit(f"other-{number}", lambda: None)
+    until(lambda: len(bench.told) == 4, "there are threads")
+    bench.submit("stuck", lambda: bench.gate.wait(30), owner="one", limit_s=0.05)
+    for number in range(2):
+        bench.hang(f"held-{number}", owner="one")
+    until(lambda: bench.executor.counts()["running"] == 3, "it has all that it may have")
+    bench.submit("next", lambda: 1, owner="one")
+    time.sleep(0.1)
+    assert bench.of("next") == []
+    bench.turn()
+    until(lambda: bench.of("next") == [How.DONE], "it runs in its place")
+
+
 def test_a_callback_without_a_thread_is_told_as_failed_and_runs_later(starts: Starts) -> None:
     """What the loop publishes of it: callback-failed, then callback-done."""
     reports: list[Event] = []

@@ -76,16 +76,33 @@ def test_what_can_wait_gives_way_to_an_event_and_to_what_follows_it_for_a_moment
     now, asked = [100.0], queue.Queue[Callable[[], None]]()
     outbox = Outbox(str(tmp_path / "journal.db"), "run-1", asked.put)
     outbox.clock = lambda: now[0]
-    assert outbox.comes_first <= 0.0
+    assert outbox.first_for <= 0.0
     outbox.record(Event(EventType.PAUSED, "w", {"seconds": None}), 1, time.time(), lambda: None)
-    assert outbox.comes_first == pytest.approx(WRITING_S)
+    assert outbox.first_for == pytest.approx(WRITING_S)
     now[0] += WRITING_S
-    assert outbox.comes_first <= 0.0
+    assert outbox.first_for <= 0.0
     while outbox.patience() != 0.0:
         asked.get(timeout=WAIT_S)()
     outbox.turn()
-    assert outbox.comes_first == outbox.patience() == pytest.approx(FOLLOWING_S)
+    assert outbox.first_for == outbox.patience() == pytest.approx(FOLLOWING_S)
     now[0] += FOLLOWING_S
-    assert outbox.comes_first <= 0.0
+    assert outbox.first_for <= 0.0
     assert outbox.patience() is None
+    outbox.close(WAIT_S)
+
+
+def test_what_can_wait_has_a_turn_though_event_follows_event(tmp_path: Path) -> None:
+    """One each 4 ms, of many repeated steps, say: whoever else wants to be heard is, twenty times a second."""
+    now, asked = [100.0], queue.Queue[Callable[[], None]]()
+    outbox = Outbox(str(tmp_path / "journal.db"), "run-1", asked.put)
+    outbox.clock = lambda: now[0]
+    assert not outbox.holds_up()
+    held_up = []
+    for number in range(100):
+        outbox.record(Event(EventType.PAUSED, "w", {"seconds": None}), number, time.time(), lambda: None)
+        outbox.committed(10**9)
+        outbox.turn()
+        now[0] += 0.004
+        held_up.append(outbox.holds_up())
+    assert 6 <= held_up.count(False) <= 10, held_up
     outbox.close(WAIT_S)

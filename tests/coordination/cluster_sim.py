@@ -608,7 +608,7 @@ class Leading(LeadershipThread):
         world, leadership = self._world, self._leadership
         leadership.eligible = self._eligible
         sent = self._machine.clock(world.now)
-        call = leadership.call(sent, 0.0)
+        call = leadership.call(sent, 1e9 + world.now + self._machine.skew)
         if call is None:
             self._again(max(0.005, leadership.patience(sent)))
             return

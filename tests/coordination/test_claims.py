@@ -107,6 +107,24 @@ def spent(bench: Bench) -> dict[str, bytes]:
     return {key.removeprefix(SPENT): item.value for key, item in bench.store.read(SPENT, 1.0).items.items()}
 
 
+def test_ends_that_take_two_keys_each_and_an_odd_one_are_all_written(bench: Bench) -> None:
+    """The odd one is a step that waits: the last end of its transaction takes a key more than there is room for."""
+    claims, names = bench.claims, [f"w-{number}" for number in range(BATCH_MAX + 1)]
+    for name in names:
+        claims.want(name, claim(name))
+    while claims.patience(bench.now) is not None:
+        bench.attempt()
+    acted = claim(names[0], begun=(Begun(0, 1, "exec", 1001.0),))
+    for name in names:  # a step of each is due, and then all but the first recover
+        claims.want(name, acted._replace(id=name))
+    for name in names[1:]:
+        claims.want(name, None, is_awaited=False, spent=b"one")
+    while claims.patience(bench.now) is not None:
+        bench.attempt()
+    assert bench.there() == {names[0]: acted}
+    assert set(spent(bench)) == set(names[1:])
+
+
 def test_what_is_spent_is_written_with_the_end_of_its_claim(bench: Bench) -> None:
     """In one transaction; again if that was refused, and also where a new incident has been opened meanwhile."""
     claims = bench.claims

@@ -283,6 +283,34 @@ def test_who_was_replaced_unseen_does_not_regain_what_its_successor_has(dies: bo
     assert not former.leadership.regained
 
 
+@pytest.mark.parametrize("steps_down", [False, True])
+def test_who_led_before_nobody_remembered_a_number_is_no_last_leader(*, steps_down: bool) -> None:
+    """The others were begun anew while the store had lost its data: by their numbers nobody has led yet, and it was
+    the fourth that did."""
+    network = calm()
+    for _ in range(3):
+        network.restart(leader_of(network))
+        network.run(3 * TTL)
+    former = leader_of(network)
+    network.engine.cut_off.add(former.name)
+    lose_data(network)
+    for each in network.members:
+        if each is not former:
+            network.restart(each)
+    network.run(4 * TTL)
+    (second,) = network.leaders()
+    if steps_down:
+        network.resign(second)
+        network.run(0.05)
+    for each in network.members:
+        if each is not former:
+            network.kill(each)
+    network.engine.cut_off.clear()
+    network.run(4 * TTL)
+    assert network.leaders() == [former]
+    assert not former.leadership.regained
+
+
 def test_an_old_copy_that_names_a_former_leader_does_not_make_it_one() -> None:
     network = calm()
     former = leader_of(network)

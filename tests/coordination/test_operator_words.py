@@ -205,12 +205,12 @@ def test_what_is_a_hosts_alone_is_no_matter_of_the_cluster(engine: MemoryEngine)
         (
             "timeout",
             Kind.PAUSE,
-            "what is said must reach all members, without --here, and the cluster's store does not answer: timeout",
+            "without --here this must reach all members, and the cluster's store does not answer: timeout",
         ),
         (
             "it refuses: no right",
             Kind.FAIL,
-            "what is said must reach the leader, and the cluster's store refuses: no right",
+            "this must reach the leader, and the cluster's store refuses: no right",
         ),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from banken.protocol.codec import pack, unpack
-from banken.protocol.messages import Declaration, Kind
+from banken.protocol.messages import Declaration, Kind, Message
 from banken_supervisor.control.control_api import OPS
 from banken_supervisor.control.registry_page import PART_RELEASED, PART_WATCHED, ROWS_MAX, page
 from banken_supervisor.coordination.records import Member as MemberRecord
@@ -598,6 +598,35 @@ def test_when_something_was_by_the_time_of_all(age: float) -> None:
     at = registry._at(age, now)
     in_a_stop = 3.0 < age <= 7.0 or 9.0 < age <= 11.0
     assert at in (now - 3.0, now - 5.0) if in_a_stop else registry.age(at, now) == pytest.approx(age)
+
+
+def test_a_stop_between_question_and_answer_is_no_part_of_what_was_before() -> None:
+    """What was released here 0.3 s before the question is not taken for older than a feed 0.5 s before it; and
+    what was released elsewhere three seconds before is not told on as younger."""
+    here = fed()
+    here.jump(0.2)
+    here.say(Kind.RELEASE)
+    here.jump(0.3)
+    (told,) = fed(seconds_ago=0.5).page().watched
+    asked = here.now
+    here.now += 0.01
+    here.engine.registry.note_stall(2.0, here.now)
+    here.engine.registry.take(told, asked, here.now, here.out)
+    assert here.state() is None
+    here.engine.registry.drop("other", 3.0, asked, here.now, here.out)
+    assert here.engine.registry.age(here.engine.table.released["other"], asked) == pytest.approx(3.0)
+
+
+def test_that_an_operator_has_released_it_is_not_forgotten_by_what_others_say() -> None:
+    here, other = fed(), fed()
+    for each in (here, other):
+        each.engine.tell(Message(Kind.RELEASE, "w", None, 0.0, None), each.now, each.out)
+        each.jump(1.0)
+    here.reads(other)
+    assert here.engine.table.released_by_operator == {"w"}
+    here.feed(declaration=DECLARED)
+    here.say(Kind.RELEASE)
+    assert here.engine.table.released_by_operator == set()
 
 
 def test_what_was_released_before_this_member_stood_still_is_told_as_older() -> None:

@@ -173,6 +173,8 @@ class KeyedExecutor:
                 self._threads -= 1
                 self._stuck.add(job)
                 self._leave(job)
+            if self._startable():
+                self._wake_one()  # a place is free
         for job in overdue:
             if job.end is not None:
                 text = job.end(job.limit_s)
@@ -249,8 +251,6 @@ class KeyedExecutor:
         count_more(self._running_of, job.owner, -1)
         if not (job.stuck and job.holds_lane):
             self._free(job)
-        if job.outside and self._ready[True]:
-            self._wake_one()  # a place among those that wait for the outside is free
         if self._closed:
             self._changed.notify_all()
 
@@ -325,9 +325,15 @@ class KeyedExecutor:
                         self._wake_one()
                     return job
                 self._asleep += 1
-                self._changed.wait()
-                self._asleep -= 1
-                self._is_called = False
+                try:
+                    self._changed.wait()
+                except MemoryError:  # it ends: another one is made when there is something to do
+                    self._threads -= 1
+                    self._idle -= 1
+                    return None
+                finally:
+                    self._asleep -= 1
+                    self._is_called = False
 
     def _perform(self, job: Job) -> tuple[How, Any]:
         if len(self._stuck) >= (STUCK_MAX if job.outside else 2 * STUCK_MAX):

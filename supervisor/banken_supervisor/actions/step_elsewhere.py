@@ -63,7 +63,7 @@ class StepElsewhere(Action):
                 found = self._ask(other, control, ended)
             if isinstance(found, Outcome):
                 return found
-            reasons.append(f"{other.name} {found}" if found else f"not on {other.name}'s")
+            reasons.append(f"{other.name} {found}" if found else f"{other.name} does not have it")
         text = "its process is on another host"
         return Outcome(False, f"{text}: {'; '.join(reasons)}" if reasons else text, skipped=True)
 

@@ -231,7 +231,7 @@ class Claims:
         changes: list[Change] = []
         room = BATCH_MAX
         for queue in (self._waiting, self._later):
-            for name in list(islice(queue, room)):  # a dict looks for its first key past all that are gone
+            for name in list(islice(queue, max(0, room))):  # a dict looks for its first key past all that are gone
                 if room <= 0:
                     break
                 del queue[name]

@@ -31,7 +31,9 @@ When the store has lost its data, or has those of an old copy, nobody leads. Who
 takes over at once, and knows what it had claimed; who led last, and may have been replaced, after one ``ttl``; the
 others after ``UNLED_TTLS``. Revisions begin anew then, and a new term may have the number of an old one: so a
 leader that may have been replaced reads before it writes. Takeovers have numbers of their own, which go on: by them
-a member that could not read for a while knows that another one has led after it, and not in an old copy.
+a member that could not read for a while knows that another one has led after it, and not in an old copy. A number
+is one more than the highest that is known, and at least the seconds of the wall clock: where nobody remembers any
+number, only that is later.
 
 Compared with a lease in the store: etcd gives every lease its whole time again when its own leader changes, so a
 takeover would take up to twice as long. (The idea: Kubernetes' client-go, ``leaderelection``.)
@@ -241,7 +243,7 @@ class Leadership:
         self.leader = _leader(snapshot.items.get(LEADER))
         if self.leader is not None:
             self._newest = max(self._newest, self.leader.number)
-            if self.leader.run != self.run and self.leader.number > self._own:
+            if self.leader.run != self.run and self.leader.number >= self._own:
                 self._led = self._regains = False
         if self._seen is None and before is not None:
             ttls = UNLED_TTLS if not self._led else 0 if now < self._sure_until else 1
@@ -312,11 +314,12 @@ class Leadership:
         assert self._seen is not None
         leader, beat = self._seen
         self._number += 1
+        number = max(self._newest + 1, int(wall))
         return Write(
             "takeover",
             {LEADER: leader, BEAT: beat},
             {
-                LEADER: pack_leader(Leader(self.member, self.run, wall, self.ttl, self._newest + 1)),
+                LEADER: pack_leader(Leader(self.member, self.run, wall, self.ttl, number)),
                 BEAT: pack(member=self.member, number=self._number),
             },
         )

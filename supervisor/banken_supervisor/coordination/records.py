@@ -54,11 +54,11 @@ class Leader(NamedTuple):
     run: str
     """run id of its supervisor, another one at each start"""
     since: float
-    """wall clock, for people only"""
+    """wall clock"""
     ttl: float = 0.0
     """seconds that it was told to lead without a beat"""
     number: int = 0
-    """of its takeover: greater than that of each one that it knew of, also where the store's data were replaced"""
+    """of its takeover: greater than that of each one that it knew of, and at least ``since``"""
 
 
 class Member(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a member of a cluster can be, and what makes it another thing."""
+"""What a member of a cluster can be, and what changes its role."""
 
 from __future__ import annotations
 

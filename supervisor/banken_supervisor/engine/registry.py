@@ -125,7 +125,7 @@ class Registry:
     def age(self, at: float, now: float) -> float:
         """Seconds since then by the time of all members, of which none is lost: what was fed, and what was released
         before a stop of this process, must not seem to be younger than what others have heard since."""
-        return max(0.0, now - at) + sum(lost for since, lost in self._stalls if since > at)
+        return max(0.0, now - at) + sum(lost for since, lost in self._stalls if at < since <= now)
 
     def _at(self, age: float, now: float) -> float:
         """Deadline time of what was ``age`` seconds ago by the time of all members."""
@@ -174,7 +174,7 @@ class Registry:
 
     def drop(self, name: str, age: float, asked: float, now: float, out: list[Effect]) -> None:
         """With another member this was released ``age`` seconds ago."""
-        record, earliest = self._table.by_name.get(name), self._at(now - asked + age, now)
+        record, earliest = self._table.by_name.get(name), self._at(self.age(asked, now) + age, now)
         if record is None:
             self._table.note_released(name, max(earliest, self._table.released.get(name, -inf)))
         elif self._may_drop(record) and (self._succession.is_unheard(record) or self.age(record.fed_at, now) > age):

@@ -121,6 +121,7 @@ class Table:
     def note_released(self, name: str, at: float, *, by_operator: bool = False) -> None:
         """For the other members of a cluster."""
         if self.keeps_released:
+            by_operator |= name in self.released_by_operator  # until it is watched again
             self._forget_released(name)
             self.released[name] = at
             if by_operator:

@@ -158,11 +158,12 @@ class Journal:
         }
 
     def has_moved(self) -> bool:
-        """Whether the path no longer leads to the file that is written, as far as that can be seen; the writer
-        notices with its next batch. Asks the system for the file: not for the loop, but at its end."""
+        """Whether the path no longer leads to the file that is written, as far as that can be seen, or a new one is
+        about to be written; the writer notices with its next batch, and tells then. Asks the system for the file:
+        not for the loop, but at its end."""
         store = self._store
         with contextlib.suppress(OSError):
-            return store is not None and store.moved()
+            return self._resync or (store is not None and store.moved())
         return False
 
     @property

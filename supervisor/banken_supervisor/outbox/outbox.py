@@ -44,6 +44,9 @@ WRITING_S, FOLLOWING_S = 0.02, 0.005
 """Seconds for which an event that waits for the disk, and one that was just announced, come before what can wait:
 the threads that write it, and that begin an action then, need the interpreter lock many times."""
 
+HELD_UP_MAX_S = 0.05
+"""Seconds for which what can wait has to, at most: then it has a turn, though event follows event."""
+
 OPEN_WAIT = 10.0
 """Seconds that the start waits for the journal to open, at most."""
 
@@ -104,7 +107,7 @@ class Outbox:
         while self.journal.condition.state == "opening" and time.monotonic() < deadline:
             time.sleep(_POLL_S)
         self._pending: deque[Pending] = deque()
-        self._announced_at = -math.inf
+        self._announced_at = self._free_at = -math.inf
         self._proof: int | None = None
         self._durable = 0
         """everything up to this ticket is on disk"""
@@ -114,12 +117,20 @@ class Outbox:
         return len(self._pending)
 
     @property
-    def comes_first(self) -> float:
+    def first_for(self) -> float:
         """Seconds for which what can wait has to: an event is on its way to the disk, or what follows it has just
         begun. 0 or less: none."""
         if self._pending:
             return self._pending[0].since + WRITING_S - self.clock()
         return self._announced_at + FOLLOWING_S - self.clock()
+
+    def holds_up(self) -> bool:
+        """Whether what can wait has to now."""
+        now = self.clock()
+        is_first = self.first_for > 0.0 and now - self._free_at < HELD_UP_MAX_S
+        if not is_first:
+            self._free_at = now
+        return is_first
 
     def record(self, event: Event, seq: int, at: float, announce: Callable[[], None]) -> None:
         """Write one event to the journal; call ``announce`` when it is on disk. Keeps the order of the calls."""
@@ -178,7 +189,7 @@ class Outbox:
 
     def patience(self) -> float | None:
         """Seconds until ``turn`` has something to do; None: nothing waits."""
-        first = self.comes_first
+        first = self.first_for
         if not self._pending:
             return first if first > 0.0 else None
         if self._pending[0].ticket <= self._durable:

@@ -316,7 +316,7 @@ class Loop:
         """Whether one more of the messages that wait is to be taken in this turn. Each causes effects: while many
         of those are left, no more are added than are carried out."""
         effects, until, taken = self._effects, monotonic() + WAITING_S, count()
-        gives_way = self.outbox is not None and self.outbox.comes_first > 0.0
+        gives_way = self.outbox is not None and self.outbox.holds_up()
         self.driver.is_held_up = gives_way or len(effects.left) >= EFFECTS_MAX
         most = 0 if gives_way else effects.done // EFFECTS_EACH if self.driver.is_held_up else inf
         return lambda: next(taken) < most and monotonic() < until

@@ -108,9 +108,10 @@ class OperatorWords:
         """Why this cannot be said now."""
         if (why := self._away()) is None:
             return None
-        reach = "the leader" if message.kind is Kind.FAIL else "all members, without --here"
+        to_all = "without --here this must reach all members"
+        reach = "this must reach the leader" if message.kind is Kind.FAIL else to_all
         cause = of_store(why, "the cluster's store")
-        return f"what is said must reach {reach}, and {cause}"
+        return f"{reach}, and {cause}"
 
     def say(self, message: Message) -> int:
         """Write it; a number by which to ask ``outcome``."""

@@ -32,8 +32,9 @@ PORTION_S = 0.0005
 than this many seconds. Messages that need decoding take a hundred times longer than feeds that are known."""
 
 GARBAGE_EACH_S, GARBAGE_MAX_S = 0.001, 0.1
-"""Seconds for which a connection is not read after each message that is none of banken's, and at most. Who sends
-nothing else leaves the processor to others. A message that is refused does not count: feeds may stand behind it."""
+"""Seconds for which a connection is not read after each message that is not understood, and at most. Who sends
+nothing else leaves the processor to others. One that is understood and refused does not count: feeds may stand
+behind it."""
 
 EVENTS_MAX = 1_000
 """Connections that one look finds."""
@@ -51,7 +52,7 @@ class Listener:
         self.rests: Callable[[Connection], bool] = lambda connection: False
         """whether so many of its messages wait elsewhere that it is not read before they are fewer"""
         self.garbage: Callable[[], int] = lambda: 0
-        """how many of all messages were none of banken's so far"""
+        """how many of all messages were not understood so far"""
         self._resting: list[Connection] = []
         self._round: deque[Connection] = deque()
         """those that had something at the last look, and were not read since"""

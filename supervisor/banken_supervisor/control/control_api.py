@@ -180,15 +180,14 @@ def _suggest(view: ControlView, args: dict[str, Any]) -> Any:
 
 
 def _look(view: ControlView, args: dict[str, Any]) -> Any:
-    """The rows of exactly these watchdogs, as in ``status``, or with ``timers`` what was heard of each; with
-    ``feeds`` also their last feeds. In a cluster also which were released, and seconds since then."""
+    """The rows of exactly these watchdogs, as in ``status``; with ``feeds`` also their last feeds, with ``timers``
+    also what was heard of them. In a cluster also which of them were released, and seconds since then."""
     names, feeds, timers = args.get("names"), args.get("feeds", False), args.get("timers", False)
     if type(names) is not list or len(names) > LOOK_MAX or any(type(name) is not str for name in names):
         raise RequestRefused(f"'names' must be a list of at most {LOOK_MAX} strings, not {shown(names)}")
     if type(feeds) is not bool or type(timers) is not bool:
         raise RequestRefused(f"'{'timers' if type(feeds) is bool else 'feeds'}' must be true or false")
     engine, now = view.driver.engine, view.driver.now
-    heard = engine.succession.heard
     rows: list[dict[str, Any]] = []
     gone: list[str] = []
     for name in dict.fromkeys(names):
@@ -196,8 +195,10 @@ def _look(view: ControlView, args: dict[str, Any]) -> Any:
         if record is None:
             gone.append(check_name(name))
         else:
-            found = {"name": name, "timers": heard(record, now)._asdict()} if timers else _row(view, record, now)
-            rows.append({**found, "feeds": engine.history.feeds(record, now)} if feeds else found)
+            more: dict[str, Any] = {"feeds": engine.history.feeds(record, now)} if feeds else {}
+            if timers:
+                more["timers"] = engine.succession.heard(record, now)._asdict()
+            rows.append({**_row(view, record, now), **more})
     kept, here, age = engine.table.released, engine.table.released_here, engine.registry.age
     released = [[name, age(kept[name], now)] for name in gone if name in kept and name not in here]
     return {"rows": rows, "gone": gone, **({"released": released} if released else {})}

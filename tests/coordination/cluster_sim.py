@@ -12,27 +12,23 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
 
-from banken.protocol.codec import encode, pack, unpack
+from banken.protocol.codec import encode
 from banken.protocol.incidents import Cause, Incident
 from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.actions.target import ActionReport, ActionTarget
-from banken_supervisor.control.registry_page import page
 from banken_supervisor.coordination import leadership_thread as leadership_thread_module
-from banken_supervisor.coordination.leadership import CALL_SHARE, READS, Glance, Read
-from banken_supervisor.coordination.leadership_thread import LeadershipThread
+from banken_supervisor.coordination.leadership import CALL_SHARE, READS
 from banken_supervisor.coordination.records import CLAIMS, LEADER, unpack_claim, unpack_leader
 from banken_supervisor.coordination.roles import Role
 from banken_supervisor.coordination.settings import ClusterSettings
-from banken_supervisor.coordination.store import Away, Store
 from banken_supervisor.coordination.store_thread import StoreThread
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import (
@@ -60,12 +56,12 @@ from banken_supervisor.runtime import spent_budgets as spent_budgets_module
 from banken_supervisor.runtime import suspicions as suspicions_module
 from banken_supervisor.runtime.claimed_steps import REPEATABLE
 from banken_supervisor.runtime.cluster import Cluster
-from banken_supervisor.runtime.member_answers import Page, Released, Said, read_page
 from banken_supervisor.runtime.member_links import ANSWER_S
 from banken_supervisor.runtime.members import Members, member
 
 from .cluster_guests import HEARD_S, Guests
 from .cluster_guests import NAMES as GUESTS
+from .cluster_threads import Leading, Link, Writing
 from .memory_store import Fate, MemoryEngine
 from .virtual_time import VirtualTime
 
@@ -81,7 +77,6 @@ WORKING = frozenset({"w-3", "w-4"})
 BUDGET = Budget(2, 1e6)
 OF_GUESTS = POLICY._replace(ladder=Ladder((Step("log"), Step("exec", after=1.0, budget=BUDGET))))
 TURN_MAX = 0.25
-PING_S = 1.0
 CALM_S = 40.0
 BRAKE_S = 8.0
 TELLING = frozenset({
@@ -584,178 +579,6 @@ class World(VirtualTime):
         }
         if claimed - self.guests.died.keys() - unheard != bad - self.guests.died.keys():
             self.findings.append(f"claims in the store: {sorted(claimed)}; silent: {sorted(bad)}")
-
-
-class Leading(LeadershipThread):
-    """The thread of a member's leadership: each call takes time, and may get no answer."""
-
-    def __init__(self, world: World, machine: Machine, life: int, *args: Any) -> None:
-        super().__init__(*args)
-        self._world, self._machine, self._life = world, machine, life
-
-    def start(self) -> None:
-        self._again(0.0)
-
-    def close(self, wait: float) -> bool:
-        self._resigns = True
-        return True
-
-    def _again(self, seconds: float) -> None:
-        world = self._world
-        world.after(seconds, partial(world.on, self._machine, self._turn, self._life))
-
-    def _turn(self) -> None:
-        world, leadership = self._world, self._leadership
-        leadership.eligible = self._eligible
-        sent = self._machine.clock(world.now)
-        call = leadership.call(sent, 1e9 + world.now + self._machine.skew)
-        if call is None:
-            self._again(max(0.005, leadership.patience(sent)))
-            return
-
-        def arrive() -> None:
-            try:
-                if isinstance(call, Glance):
-                    answer: Any = self._store.glance(LEADER, 1.0)
-                elif isinstance(call, Read):
-                    answer = self._store.read(LEADER, 1.0)
-                else:
-                    answer = self._store.transact(call.expect, call.put, (), 1.0)
-            except Away as away:
-                answer = away
-            wait = leadership.limit if isinstance(answer, Away) else world.delay()
-            world.after(wait, partial(world.on, self._machine, partial(answered, answer), self._life))
-
-        def answered(answer: Any) -> None:
-            now = self._machine.clock(world.now)
-            if isinstance(call, Glance):
-                if not isinstance(answer, Away):
-                    leadership.was_glanced(answer, now)
-                self._again(0.0)
-                return
-            if isinstance(answer, Away):
-                leadership.was_away(now)
-            elif isinstance(call, Read):
-                leadership.was_read(answer, now)
-                self._revision = answer.revision
-            else:
-                leadership.was_written(call, answer, sent, now)
-            self._show(str(answer) if isinstance(answer, Away) else None, 0.0)
-            self._again(0.0)
-
-        world.after(world.delay(), arrive)
-
-
-class Writing(StoreThread):
-    """The thread that asks the store for the loop: one question after the other."""
-
-    def __init__(self, world: World, machine: Machine, life: int, *args: Any) -> None:
-        super().__init__(*args)
-        self._world, self._machine, self._life = world, machine, life
-        self._busy = False
-        self._questions: deque[tuple[Callable[[Store], Any], Callable[[Any], None]]] = deque()
-
-    def start(self) -> None:
-        pass
-
-    def ask(self, question: Callable[[Store], Any], answered: Callable[[Any], None]) -> None:
-        self._questions.append((question, answered))
-        self._next()
-
-    def close(self, wait: float) -> None:
-        pass
-
-    def _next(self) -> None:
-        if self._busy or not self._questions:
-            return
-        self._busy = True
-        world = self._world
-        question, answered = self._questions.popleft()
-
-        def arrive() -> None:
-            try:
-                answer = question(self._store)
-            except Away as away:
-                answer = away
-            wait = 0.35 * world.ttl if isinstance(answer, Away) else world.delay()
-            world.after(wait, partial(world.on, self._machine, partial(back, answer), self._life))
-
-        def back(answer: Any) -> None:
-            self._busy = False
-            self._post(partial(answered, answer))
-            self._next()
-
-        world.after(world.delay(), arrive)
-
-
-class Link:
-    """What one machine asks another."""
-
-    def __init__(self, world: World, machine: Machine, life: int, other: Machine) -> None:
-        self._world, self._machine, self._life, self._other = world, machine, life, other
-        self.member = member(other.name, "", "x", "x", world.ttl)
-        self.is_up = False
-        self.times_up = 0
-        self._ping()
-
-    def _set(self, *, is_up: bool) -> None:
-        self.times_up += is_up and not self.is_up
-        self.is_up = is_up
-
-    def _reached(self) -> bool:
-        other = self._other
-        return other.alive and not other.stopped and self._world._reaches(self._machine, other)
-
-    def _ping(self) -> None:
-        if self._machine.life == self._life:
-            self._set(is_up=self._reached())
-            self._world.after(PING_S, self._ping)
-
-    def ask(self, names: Sequence[str], answered: Callable[[dict[str, Said] | None], None]) -> bool:
-        if not self.is_up:
-            return False
-        world = self._world
-
-        def arrive() -> None:
-            found = self._look(names) if self._reached() else None
-            self._set(is_up=found is not None)
-            if found is None and world.random.random() < 0.5:
-                return  # nor is it said that there is none
-            wait = ANSWER_S if found is None else world.delay()
-            world.after(wait, partial(world.post, self._machine, self._life, partial(answered, found)))
-
-        world.after(world.delay(), arrive)
-        return True
-
-    def _look(self, names: Sequence[str]) -> dict[str, Said]:
-        engine, now = self._other.driver.engine, self._other.driver.now
-        found: dict[str, Said] = {}
-        for name in names:
-            if (record := engine.get(name)) is not None:
-                found[name] = engine.succession.heard(record, now)
-            elif name in engine.table.released:
-                found[name] = Released(now - engine.table.released[name])
-        return found
-
-    def registry(self, part: str, offset: int, answered: Callable[[Page | None], None]) -> bool:
-        if not self.is_up:
-            return False
-        world = self._world
-
-        def arrive() -> None:
-            found = None
-            if self._reached():
-                view: Any = SimpleNamespace(driver=self._other.driver)
-                found = read_page(part, unpack(pack(page(view, part, offset)), 2**24, 50_000))
-            self._set(is_up=found is not None)
-            wait = ANSWER_S if found is None else world.delay() + world.slow_registries
-            world.after(wait, partial(world.post, self._machine, self._life, partial(answered, found)))
-
-        world.after(world.delay(), arrive)
-        return True
-
-    def close(self) -> None:
-        pass
 
 
 def trouble(world: World, seconds: float) -> None:

@@ -15,7 +15,7 @@ from banken_supervisor.coordination.records import MEMBERS, pack, unpack_member
 from banken_supervisor.coordination.store import Done
 from banken_supervisor.coordination.store_thread import StoreThread
 from banken_supervisor.engine.hearing import Heard, Timer
-from banken_supervisor.runtime.member_answers import heard_of
+from banken_supervisor.runtime.member_answers import Released, heard_of
 from banken_supervisor.runtime.member_links import ANSWER_S
 from banken_supervisor.runtime.members import AGAIN_S, SAME_NAME_S, Members, member
 
@@ -169,6 +169,8 @@ def test_what_another_member_answers_is_taken_as_far_as_it_is_understood() -> No
         {"rows": [{"name": "w", "timers": {"feed": [1]}}]},
     ]
     assert [heard_of(each) for each in odd] == [{}] * len(odd)
+    others = {"rows": [{"name": "x"}, row], "released": [["y", 1.5], ["z", None]]}
+    assert heard_of(others) == {"w": Heard(Timer(1.0, 2.5), None), "y": Released(1.5)}
 
 
 def test_who_leads_no_longer_hears_no_answer(engine: MemoryEngine) -> None:

@@ -137,9 +137,8 @@ class Table:
     def keep_spent(self, name: str, step_runs: dict[StepKey, list[float]]) -> None:
         """Who is released and watched again has no new budget."""
         self.spent.pop(name, None)
-        if not step_runs:
-            return
-        self.spent[name] = step_runs
+        if step_runs:
+            self.spent[name] = step_runs
         if len(self.spent) > SPENT_MAX:
             del self.spent[next(iter(self.spent))]
 

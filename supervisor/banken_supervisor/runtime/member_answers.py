@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from banken.protocol.limits import SECONDS_MAX, check_name, check_seconds
@@ -80,12 +81,14 @@ def _number(value: Any) -> float:
 
 def heard_of(answer: Any) -> dict[str, Said]:
     """What another member's answer says of each name; of what is not understood, nothing."""
-    try:
-        found: dict[str, Said] = {name: Released(_number(age)) for name, age in answer.get("released", ())}
+    found: dict[str, Said] = {}
+    with suppress(*ODD):
+        for name, age in answer.get("released", ()):
+            found[name] = Released(_number(age))
+    with suppress(*ODD):
         for row in answer["rows"]:
-            found[row["name"]] = Heard(*(_timer(row["timers"][each]) for each in Heard._fields))
-    except ODD:
-        return {}
+            with suppress(*ODD):
+                found[row["name"]] = Heard(*(_timer(row["timers"][each]) for each in Heard._fields))
     return found
 
 

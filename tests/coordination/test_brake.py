@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from banken.protocol.messages import Declaration
+from banken.protocol.messages import Declaration, Kind
 from banken_supervisor.engine.claim_gate import Role
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.states import State
@@ -72,6 +72,19 @@ def test_whoever_is_down_by_now_had_lived(leader: Leader) -> None:
     leader.open("w-9")
     assert leader.brake.left is None
     leader.open("w-10")
+    assert leader.brake.left == BRAKE_S
+
+
+def test_whoever_is_to_be_fed_and_was_not_yet_is_counted(leader: Leader) -> None:
+    """Of twenty that live and twenty that were declared these are never fed. What nobody awaits is not counted."""
+    for number in range(20):
+        leader.say(Kind.DECLARE, f"new-{number}")
+    for number in range(50):
+        leader.engine.declare(f"later-{number}", Policy(Declaration(10.0)), leader.now, leader.out)
+        leader.engine.table.by_name[f"later-{number}"].detailed().dormant = True
+    leader.open(*(f"new-{number}" for number in range(20)))
+    assert leader.brake.left is None
+    leader.open("w-0")
     assert leader.brake.left == BRAKE_S
 
 

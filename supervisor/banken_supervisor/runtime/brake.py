@@ -19,7 +19,6 @@ from itertools import count
 from time import monotonic
 
 from banken_supervisor.engine.claim_gate import Gate
-from banken_supervisor.engine.states import State
 from banken_supervisor.engine.table import Table
 
 SILENT_MIN = 10
@@ -53,7 +52,7 @@ class Brake:
     """a heap: when it is done, and for which incident"""
     _order: count[int] = field(default_factory=count)
     _lived: int = 0
-    """watchdogs that live, or did before they were found silent"""
+    """watchdogs whose workers live, as far as is known, or did before they were found silent"""
     _counted_at: float = -COUNT_S
 
     @property
@@ -131,12 +130,12 @@ class Brake:
         return 2 * len(silent) > self._lived
 
     def _count(self, silent: Collection[str]) -> int:
-        alive = sum(
-            each.state is State.ALIVE and not each.is_group and not self._gate.is_local(each)
+        judged = sum(
+            each.is_judged and each.awaited and not each.is_group and not self._gate.is_local(each)
             for each in self._table
         )
         found = map(self._table.by_name.get, silent)
-        return alive + sum(record is None or record.is_down for record in found)
+        return judged + sum(record is None or record.is_down for record in found)
 
     def _put_on(self, now: float, seconds: float) -> None:
         self._until = now + seconds

@@ -142,3 +142,37 @@ def test_an_index_that_is_cut_ends_no_process(path: str) -> None:
         capture_output=True, text=True, timeout=50, cwd=Path(__file__).parent,
     )  # fmt: skip
     assert (code.returncode, code.stdout) == (0, "12\n"), code.stderr
+
+
+CUT_WHILE_A_BATCH_IS_MADE_READY = """
+import os, sys
+from journal_kit import opened
+from banken_supervisor.journal import store
+from banken_supervisor.journal.store import Batch, Store
+
+path = sys.argv[1]
+
+class Cutting(Batch):
+    def __init__(self, *args):
+        super().__init__(*args)
+        os.truncate(f"{path}-shm", 0)
+
+store.schema.begin(path)
+made = Store(path, "run-1")
+made.write([opened(0)])
+made.left()
+store.Batch = Cutting
+for number in range(1, 4):
+    assert not made.altered()
+    made.write([opened(number)])
+made.count()
+print(made.incidents)
+"""
+
+
+def test_an_index_that_is_cut_after_the_writer_has_looked_ends_no_process(path: str) -> None:
+    code = subprocess.run(
+        [sys.executable, "-c", CUT_WHILE_A_BATCH_IS_MADE_READY, path],
+        capture_output=True, text=True, timeout=50, cwd=Path(__file__).parent,
+    )  # fmt: skip
+    assert (code.returncode, code.stdout) == (0, "4\n"), code.stderr

@@ -36,7 +36,7 @@ class OpenFiles:
         file, log, index = self._found()
         if not _same(file, self._file):
             return False
-        if _same(index, self._index) and index.st_size < self._index.st_size:
+        if self._was_cut(index):
             self._mend_index()
             return True
         return (
@@ -45,6 +45,14 @@ class OpenFiles:
             or log.st_size < self._log.st_size
             or not _same(index, self._index)
         )
+
+    def hold_index(self) -> None:
+        """Mend the index if it was cut: just before SQLite touches it, which happens in each transaction."""
+        if self._was_cut(_stat(f"{self._path}-shm")):
+            self._mend_index()
+
+    def _was_cut(self, index: os.stat_result) -> bool:
+        return _same(index, self._index) and index.st_size < self._index.st_size
 
     def _mend_index(self) -> None:
         """Make it as long as it was, and empty: SQLite makes it again from the log.

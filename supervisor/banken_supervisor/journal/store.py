@@ -172,6 +172,7 @@ class Store:
         self.connection = schema.open_writing(path)
         files = OpenFiles(path)
         self.moved, self.altered, self.left = files.moved, files.altered, files.left
+        self._hold_index = files.hold_index
         self.incidents = 0
         """how many are in it"""
         self.count()
@@ -183,6 +184,7 @@ class Store:
         batch = Batch(entries, self._run)
         opened = 0
         released = [(name,) for name, row in batch.registry.items() if row is None]
+        self._hold_index()
         with schema.transaction(self.connection) as connection:
             if batch.clear:
                 connection.execute("DELETE FROM registry")

@@ -212,10 +212,12 @@ class Store:
 
     def count(self) -> None:
         """Count the incidents: some were deleted."""
+        self._hold_index()
         (self.incidents,) = self.connection.execute("SELECT count(*) FROM incidents").fetchone()
 
     def clock_history(self) -> ClockHistory:
         """How the clocks went together until now."""
+        self._hold_index()
         return ClockHistory(clock_spans(self.connection), Reading.now())
 
     def clock_patience(self, now: float) -> float:
@@ -264,6 +266,7 @@ class Store:
 
     def used(self) -> int:
         """Bytes in use, without the log."""
+        self._hold_index()
         pages, size = (
             self.connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size")
         )

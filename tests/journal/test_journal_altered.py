@@ -119,6 +119,16 @@ def test_a_schema_that_is_no_text_is_damage(path: str, opening: Opening) -> None
     until(lambda: journal.condition.state == "moved-aside", "a new one is begun")
 
 
+def in_a_process(script: str, path: str) -> str:
+    """What it prints. A process of its own, for SIGBUS would end this one."""
+    code = subprocess.run(
+        [sys.executable, "-c", script, path],
+        capture_output=True, text=True, timeout=50, cwd=Path(__file__).parent,
+    )  # fmt: skip
+    assert code.returncode == 0, (code.returncode, code.stderr)
+    return code.stdout
+
+
 CUT_AGAIN_AND_AGAIN = """
 import os, sys
 from journal_kit import WAIT, opened
@@ -136,12 +146,8 @@ print(len(reading.incidents(path)))
 
 
 def test_an_index_that_is_cut_ends_no_process(path: str) -> None:
-    """It is mapped into memory: to touch what was cut off is SIGBUS. A process of its own, for it might be."""
-    code = subprocess.run(
-        [sys.executable, "-c", CUT_AGAIN_AND_AGAIN, path],
-        capture_output=True, text=True, timeout=50, cwd=Path(__file__).parent,
-    )  # fmt: skip
-    assert (code.returncode, code.stdout) == (0, "12\n"), code.stderr
+    """It is mapped into memory: to touch what was cut off is SIGBUS."""
+    assert in_a_process(CUT_AGAIN_AND_AGAIN, path) == "12\n"
 
 
 CUT_WHILE_A_BATCH_IS_MADE_READY = """
@@ -171,8 +177,5 @@ print(made.incidents)
 
 
 def test_an_index_that_is_cut_after_the_writer_has_looked_ends_no_process(path: str) -> None:
-    code = subprocess.run(
-        [sys.executable, "-c", CUT_WHILE_A_BATCH_IS_MADE_READY, path],
-        capture_output=True, text=True, timeout=50, cwd=Path(__file__).parent,
-    )  # fmt: skip
-    assert (code.returncode, code.stdout) == (0, "4\n"), code.stderr
+    """While its batch was made ready."""
+    assert in_a_process(CUT_WHILE_A_BATCH_IS_MADE_READY, path) == "4\n"

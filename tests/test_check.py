@@ -87,6 +87,17 @@ def test_the_judgement(found: Finding, thresholds: Thresholds, code: int, text: 
     assert PLUGIN_LINE.fullmatch(line(judged, said, figures(found, thresholds)))
 
 
+def test_fewer_are_named_before_the_supervisors_trouble_is_cut_off() -> None:
+    """The names are in ``status``; that the supervisor keeps no journal is told here alone."""
+    rows = [down(f"a-worker-of-a-longer-name-{n}", reason="it waits for the others") for n in range(5)]
+    found = finding(rows, expired=24, past=1, past_names=("w",), trouble=("journal full", "memory short"))
+    code, said = judge(found, ZERO)
+    told = line(code, said)
+    assert told.endswith("; well again: w; journal full; memory short")
+    assert 1 <= told.count("a-worker") < 5
+    assert f"and {24 - told.count('a-worker')} more" in told
+
+
 @pytest.mark.parametrize(
     "text", ["two\nlines", "a | b=1", "\x1b[31mred\x1b[0m", "long " * 500, "\u2028 \u202e", "a\tb"]
 )

@@ -35,7 +35,7 @@ STATES = ("alive", "waiting", "paused", "expired", "given-up")
 """Those of the performance data; an idle watchdog counts as alive there, a running one as waiting."""
 
 NAMED_MAX = 5
-"""Watchdogs that the line names; of the others it says how many."""
+"""Watchdogs that the line names, at most; of the others it says how many."""
 
 TEXT_MAX = 300
 """Characters of the line before its figures: some pagers show no more."""
@@ -161,23 +161,32 @@ def judge(found: Finding, thresholds: Thresholds) -> tuple[int, str]:
         code = WARNING
     if thresholds.critical is not None and count > thresholds.critical:
         code = CRITICAL
+    for named in range(NAMED_MAX, 0, -1):  # fewer, before what is wrong with the supervisor itself is cut off
+        text = _text(found, count, named)
+        if len(text) <= TEXT_MAX:
+            break
+    return code, text
+
+
+def _text(found: Finding, count: int, named: int) -> str:
+    """What was found, with the names of so many. ``count``: how many are down."""
     if found.only is not None:
         parts = [_one(found.only)]
     else:
         parts = [", ".join(f"{found.counts[state]:,} {state}" for state in WORST_FIRST if found.counts.get(state))]
         if found.down:
-            named = [_one(row) for row in found.down[:NAMED_MAX]]
-            more = [f"and {count - len(named):,} more"] if count > len(named) else []
-            parts.append("; ".join(named + more))
+            shown = [_one(row) for row in found.down[:named]]
+            more = [f"and {count - len(shown):,} more"] if count > len(shown) else []
+            parts.append("; ".join(shown + more))
     if found.past_names:
-        rest = len(found.past_names) - NAMED_MAX
-        who = ", ".join(found.past_names[:NAMED_MAX]) + (f" and {rest:,} more" if rest > 0 else "")
+        rest = len(found.past_names) - named
+        who = ", ".join(found.past_names[:named]) + (f" and {rest:,} more" if rest > 0 else "")
         parts.append(f"well again: {who}")
     if found.leader is not None:
         parts.append(f"by {found.leader}, which leads the cluster")
     parts += found.trouble
     head = ": ".join(filter(None, parts[:2]))
-    return code, "; ".join([head, *parts[2:]]) if head else "nobody is watched"
+    return "; ".join([head, *parts[2:]]) if head else "nobody is watched"
 
 
 def figures(found: Finding, thresholds: Thresholds) -> list[str]:

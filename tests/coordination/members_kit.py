@@ -33,20 +33,20 @@ import json, sys, time
 from banken import client
 alive = set(json.loads(sys.argv[1]))
 import threading
-one = threading.Lock()  # what was released is not fed after that
+one = threading.Lock()  # what was released is not fed after that; what falls silent at once does so in one round
 def read():
     for line in sys.stdin:
-        verb, name = line.split()
+        verb, *names = line.split()
         with one:
-            (alive.add if verb == "feed" else alive.discard)(name)
+            (alive.update if verb == "feed" else alive.difference_update)(names)
             if verb == "release":
-                client.release(name)
+                for name in names:
+                    client.release(name)
 threading.Thread(target=read, daemon=True).start()
 while True:
-    for name in list(alive):
-        with one:
-            if name in alive:
-                client.feed(name)
+    with one:
+        for name in alive:
+            client.feed(name)
     time.sleep(0.05)
 """
 
@@ -266,7 +266,7 @@ class Cluster:
         """Have these fed from now on, or not any more; the wall clock then."""
         assert self.worker is not None
         assert self.worker.stdin is not None
-        self.worker.stdin.write("".join(f"{verb} {name}\n" for name in names).encode())
+        self.worker.stdin.write(f"{verb} {' '.join(names)}\n".encode())
         self.worker.stdin.flush()
         return time.time()
 

@@ -259,7 +259,8 @@ def test_a_member_that_was_away_learns_from_the_others_what_it_missed(rounds: Ro
 
 
 def test_where_most_fall_silent_at_once_actions_wait(rounds: Rounds) -> None:
-    """For the brake's time; whoever is heard again by then is left alone."""
+    """For the brake's time; whoever is heard again by then is left alone. Where the worker was held up in its last
+    round, a few fell silent before the most did: they do not wait."""
     made: Cluster = rounds.cluster
     leader = made.leader()
     names = [f"w-all-{number}" for number in range(max(12, len(made.watched(leader)) + 5))]
@@ -268,12 +269,14 @@ def test_where_most_fall_silent_at_once_actions_wait(rounds: Rounds) -> None:
         until(lambda each=each: set(names) <= made.watched(each), f"{each.name} hears them", 30.0)
     made.say("stop", *names)
     until(lambda: leader.home.ask("summary")["cluster"]["brake"], "the brake is on")
-    assert made.done(*names) == {}
+    first = {name for name, _ in made.done(*names)}
+    assert len(first) <= len(names) // 2
+    rest = [name for name in names if name not in first]
     command = [sys.executable, "-m", "banken_supervisor", "cluster", "status", "--address", leader.address]
     assert "the brake is on for" in subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
-    made.say("feed", *names[:3])
-    until(lambda: len(made.done(*names)) >= 2 * len(names[3:]), "what waited is done", 30.0)
-    assert made.done(*names[:3]) == {}
+    made.say("feed", *rest[:3])
+    until(lambda: len(made.done(*names)) >= 2 * (len(names) - 3), "what waited is done", 30.0)
+    assert made.done(*rest[:3]) == {}
     assert set(made.done(*names).values()) == {1}
     until(lambda: leader.home.ask("summary")["cluster"]["brake"] is None, "the brake is off")
 

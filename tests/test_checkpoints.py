@@ -17,7 +17,7 @@ from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import EventType
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.rules import Rules
-from banken_supervisor.journal import IncidentRecord, reading, restore
+from banken_supervisor.journal import IncidentRecord, JournalSettings, reading, restore
 from banken_supervisor.outbox.checkpoints import Checkpoints
 from banken_supervisor.outbox.outbox import Outbox
 from banken_supervisor.processes.process_watcher import ProcessWatcher
@@ -36,7 +36,7 @@ class House:
 
     def __init__(self, path: str) -> None:
         self.driver = Driver(Engine(Rules(Declaration()), "run"), time.monotonic())
-        self.outbox = Outbox(path, "run", lambda do: None)
+        self.outbox = Outbox(JournalSettings(path), "run", lambda do: None)
         self.checkpoints = Checkpoints(self.driver, self.outbox)
 
     def changed(self, count: int) -> dict[str, None]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from banken_supervisor.engine.effects import Event, EventType
+from banken_supervisor.journal import JournalSettings
 from banken_supervisor.outbox.outbox import COMMIT_WAIT_S, FOLLOWING_S, PORTION_S, WRITING_S, Outbox
 
 COUNT = 400
@@ -21,7 +22,7 @@ def test_a_storm_is_announced_in_portions_and_in_its_order(tmp_path: Path) -> No
     """Hundreds of announcements that one commit sets free do not hold the loop: no turn takes much longer than its
     portion, none is lost, and an action that follows from one waits for it."""
     asked: queue.Queue[Callable[[], None]] = queue.Queue()
-    outbox = Outbox(str(tmp_path / "journal.db"), "run-1", asked.put)
+    outbox = Outbox(JournalSettings(str(tmp_path / "journal.db")), "run-1", asked.put)
     told: list[int] = []
 
     def announce(number: int) -> None:
@@ -52,7 +53,7 @@ def test_a_storm_is_announced_in_portions_and_in_its_order(tmp_path: Path) -> No
 def test_time_in_which_the_supervisor_was_stopped_is_no_wait_for_the_disk(tmp_path: Path) -> None:
     """Else it would tell, when it goes on, what is not on disk yet: its writer was stopped, too."""
     now = [100.0]
-    outbox = Outbox(str(tmp_path / "journal.db"), "run-1", lambda do: None)
+    outbox = Outbox(JournalSettings(str(tmp_path / "journal.db")), "run-1", lambda do: None)
     outbox.clock = lambda: now[0]
     told: list[str] = []
     # Nobody hears of the commit, as if the writer had been stopped before it.
@@ -74,7 +75,7 @@ def test_time_in_which_the_supervisor_was_stopped_is_no_wait_for_the_disk(tmp_pa
 def test_what_can_wait_gives_way_to_an_event_and_to_what_follows_it_for_a_moment(tmp_path: Path) -> None:
     """Not for longer: a slow disk holds up no message for as long as a commit takes."""
     now, asked = [100.0], queue.Queue[Callable[[], None]]()
-    outbox = Outbox(str(tmp_path / "journal.db"), "run-1", asked.put)
+    outbox = Outbox(JournalSettings(str(tmp_path / "journal.db")), "run-1", asked.put)
     outbox.clock = lambda: now[0]
     assert outbox.first_for <= 0.0
     outbox.record(Event(EventType.PAUSED, "w", {"seconds": None}), 1, time.time(), lambda: None)
@@ -94,7 +95,7 @@ def test_what_can_wait_gives_way_to_an_event_and_to_what_follows_it_for_a_moment
 def test_what_can_wait_has_a_turn_though_event_follows_event(tmp_path: Path) -> None:
     """One each 4 ms, of many repeated steps, say: whoever else wants to be heard is, twenty times a second."""
     now, asked = [100.0], queue.Queue[Callable[[], None]]()
-    outbox = Outbox(str(tmp_path / "journal.db"), "run-1", asked.put)
+    outbox = Outbox(JournalSettings(str(tmp_path / "journal.db")), "run-1", asked.put)
     outbox.clock = lambda: now[0]
     assert not outbox.holds_up()
     held_up = []

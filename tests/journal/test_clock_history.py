@@ -199,5 +199,5 @@ def test_a_journal_looks_at_the_clocks_often_enough(tmp_path: Path, monkeypatch:
         clocks.run(passed, looking=False)
         store.write([Released("w")] * entries)
         assert clocks.ticks - clock_spans(store.connection)[-1].until == pytest.approx(seen)
-        assert store.clock_patience(clocks.ticks) == pytest.approx(20.0 - seen)
+        assert store.clock_at - clocks.ticks == pytest.approx(20.0 - seen)
     store.close()

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from journal_kit import WAIT, Opening, opened, until, write
 
 from banken_supervisor.journal import Condition, JournalDamaged, checking, reading, restore, schema
+from banken_supervisor.journal.journal_process import JournalProcess
 
 Change = Callable[[str], None]
+
+
+@pytest.fixture
+def opening(opening: Opening) -> Iterator[Opening]:
+    """As ``banken run`` has it: in a process of its own, for some of this would end this one."""
+    place = JournalProcess()
+    yield partial(opening, open_file=place.open)
+    place.end()
 
 
 def overwrite(path: str) -> None:
@@ -117,65 +125,3 @@ def test_a_schema_that_is_no_text_is_damage(path: str, opening: Opening) -> None
         reading.incidents(path)
     journal = opening()
     until(lambda: journal.condition.state == "moved-aside", "a new one is begun")
-
-
-def in_a_process(script: str, path: str) -> str:
-    """What it prints. A process of its own, for SIGBUS would end this one."""
-    code = subprocess.run(
-        [sys.executable, "-c", script, path],
-        capture_output=True, text=True, timeout=50, cwd=Path(__file__).parent,
-    )  # fmt: skip
-    assert code.returncode == 0, (code.returncode, code.stderr)
-    return code.stdout
-
-
-CUT_AGAIN_AND_AGAIN = """
-import os, sys
-from journal_kit import WAIT, opened
-from banken_supervisor.journal import Journal, reading
-
-path = sys.argv[1]
-journal = Journal(path, "run-1")
-for number in range(12):
-    if number > 1:
-        os.truncate(f"{path}-shm", (0, 100, 4096, 20_000)[number % 4])
-    journal.record(opened(number))
-    assert journal.flush(WAIT), journal.state()
-print(len(reading.incidents(path)))
-"""
-
-
-def test_an_index_that_is_cut_ends_no_process(path: str) -> None:
-    """It is mapped into memory: to touch what was cut off is SIGBUS."""
-    assert in_a_process(CUT_AGAIN_AND_AGAIN, path) == "12\n"
-
-
-CUT_WHILE_A_BATCH_IS_MADE_READY = """
-import os, sys
-from journal_kit import opened
-from banken_supervisor.journal import store
-from banken_supervisor.journal.store import Batch, Store
-
-path = sys.argv[1]
-
-class Cutting(Batch):
-    def __init__(self, *args):
-        super().__init__(*args)
-        os.truncate(f"{path}-shm", 0)
-
-store.schema.begin(path)
-made = Store(path, "run-1")
-made.write([opened(0)])
-made.left()
-store.Batch = Cutting
-for number in range(1, 4):
-    assert not made.altered()
-    made.write([opened(number)])
-made.count()
-print(made.incidents)
-"""
-
-
-def test_an_index_that_is_cut_after_the_writer_has_looked_ends_no_process(path: str) -> None:
-    """While its batch was made ready."""
-    assert in_a_process(CUT_WHILE_A_BATCH_IS_MADE_READY, path) == "4\n"

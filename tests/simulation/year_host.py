@@ -317,7 +317,7 @@ class YearHost:
         self._write()
         retention = Retention(self.limits)
         retention.step(self._store, self.ticks)
-        while retention.patience(self.ticks) == 0.0:
+        while retention.at <= self.ticks:
             retention.step(self._store, self.ticks)
         rows = self._store.connection.execute("SELECT id FROM incidents WHERE closed IS NOT NULL")
         there = {id_ for (id_,) in rows}

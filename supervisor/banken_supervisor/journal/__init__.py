@@ -21,6 +21,7 @@ from banken_supervisor.journal.entries import (
     Released,
     StepRun,
 )
+from banken_supervisor.journal.journal_file import JournalSettings
 from banken_supervisor.journal.reading import Restored, restore
 from banken_supervisor.journal.retention import Limits
 from banken_supervisor.journal.schema import JournalDamaged, JournalError, JournalRefused, JournalUnreadable
@@ -42,6 +43,7 @@ __all__ = [
     "JournalDamaged",
     "JournalError",
     "JournalRefused",
+    "JournalSettings",
     "JournalUnreadable",
     "LastFeed",
     "Limits",

@@ -1,12 +1,10 @@
 """The files of an open journal, as its writer left them: what another process did to one of them is noticed.
 
-SQLite itself does not look: it would write on into a log that was cut or removed, and say that all is well. And it
-maps the index (PATH-shm) into memory: to touch a page of it that was cut off ends the process with SIGBUS.
+SQLite itself does not look: it would write on into a log that was cut or removed, and say that all is well.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 _CUT = os.stat_result((0,) * 10)
@@ -36,32 +34,13 @@ class OpenFiles:
         file, log, index = self._found()
         if not _same(file, self._file):
             return False
-        if self._was_cut(index):
-            self._mend_index()
-            return True
         return (
             (file.st_size, file.st_mtime_ns) != (self._file.st_size, self._file.st_mtime_ns)
             or not _same(log, self._log)
             or log.st_size < self._log.st_size
             or not _same(index, self._index)
+            or index.st_size < self._index.st_size
         )
-
-    def hold_index(self) -> None:
-        """Mend the index if it was cut: just before SQLite touches it, which happens in each transaction."""
-        if self._was_cut(_stat(f"{self._path}-shm")):
-            self._mend_index()
-
-    def _was_cut(self, index: os.stat_result) -> bool:
-        return _same(index, self._index) and index.st_size < self._index.st_size
-
-    def _mend_index(self) -> None:
-        """Make it as long as it was, and empty: SQLite makes it again from the log.
-
-        By its path: a descriptor of it that was closed here would end SQLite's locks on it.
-        """
-        with contextlib.suppress(OSError):
-            os.truncate(f"{self._path}-shm", 0)
-            os.truncate(f"{self._path}-shm", self._index.st_size)
 
     def _found(self) -> tuple[os.stat_result, os.stat_result, os.stat_result]:
         return _stat(self._path), _stat(f"{self._path}-wal"), _stat(f"{self._path}-shm")

@@ -55,9 +55,10 @@ class Retention:
         self._deleted = False
         """something was, and the file is as long as before"""
 
-    def patience(self, now: float) -> float:
-        """Seconds until ``step`` has something to do; ``now``: monotonic time."""
-        return 0.0 if self._aging or self._shrinking else max(0.0, self._next_look - now)
+    @property
+    def at(self) -> float:
+        """When ``step`` has something to do, monotonic time."""
+        return 0.0 if self._aging or self._shrinking else self._next_look
 
     def look(self, store: Store) -> None:
         """After a batch: is it too large by now?"""

@@ -56,6 +56,9 @@ class JournalOfAnotherSchema(JournalRefused):
             "read it with the older or newer banken that wrote it, or name another path"
         )
 
+    def __reduce__(self) -> tuple[type, tuple[int]]:
+        return type(self), (self.version,)
+
 
 class JournalDamaged(JournalError):
     """The file is not what was written."""

@@ -26,7 +26,6 @@ from banken_supervisor.journal.entries import (
     Released,
     StepRun,
 )
-from banken_supervisor.journal.open_files import OpenFiles
 from banken_supervisor.journal.schema import JournalRefused
 from banken_supervisor.journal.tables import CLOCKS, EVENTS, EVIDENCE, FEEDS, INCIDENTS, REGISTRY, STEPS
 from banken_supervisor.journal.values import Row
@@ -167,12 +166,8 @@ class Store:
     """An open journal. Everything here may raise sqlite3.Error; a batch is then not written at all."""
 
     def __init__(self, path: str, run: str) -> None:
-        self._path = path
         self._run = run
         self.connection = schema.open_writing(path)
-        files = OpenFiles(path)
-        self.moved, self.altered, self.left = files.moved, files.altered, files.left
-        self._hold_index = files.hold_index
         self.incidents = 0
         """how many are in it"""
         self.count()
@@ -184,7 +179,6 @@ class Store:
         batch = Batch(entries, self._run)
         opened = 0
         released = [(name,) for name, row in batch.registry.items() if row is None]
-        self._hold_index()
         with schema.transaction(self.connection) as connection:
             if batch.clear:
                 connection.execute("DELETE FROM registry")
@@ -212,17 +206,16 @@ class Store:
 
     def count(self) -> None:
         """Count the incidents: some were deleted."""
-        self._hold_index()
         (self.incidents,) = self.connection.execute("SELECT count(*) FROM incidents").fetchone()
 
     def clock_history(self) -> ClockHistory:
         """How the clocks went together until now."""
-        self._hold_index()
         return ClockHistory(clock_spans(self.connection), Reading.now())
 
-    def clock_patience(self, now: float) -> float:
-        """Seconds until ``write`` should look at the clocks again; ``now``: monotonic time."""
-        return 0.0 if self._span is None else max(0.0, self._span.until + CLOCK_S - now)
+    @property
+    def clock_at(self) -> float:
+        """When ``write`` should look at the clocks again, monotonic time."""
+        return 0.0 if self._span is None else self._span.until + CLOCK_S
 
     def rollback(self) -> None:
         """Undo what an error left half done. Some errors have made SQLite do so already."""
@@ -253,12 +246,6 @@ class Store:
         except (TypeError, ValueError) as fault:
             refused.append(f"IncidentClosed: {fault}")
 
-    def abandon(self) -> None:
-        """Close a file that was moved or removed. Its log must not be taken for that of the file there now."""
-        with contextlib.suppress(OSError):
-            schema.remove(f"{self._path}-wal", f"{self._path}-shm")
-        self.close()
-
     def close(self) -> None:
         """Close it; the last one to do so moves the log into the file."""
         with contextlib.suppress(sqlite3.Error):
@@ -266,7 +253,6 @@ class Store:
 
     def used(self) -> int:
         """Bytes in use, without the log."""
-        self._hold_index()
         pages, size = (
             self.connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size")
         )

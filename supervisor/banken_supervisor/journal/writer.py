@@ -21,9 +21,11 @@ from typing import Any
 from banken.clock import wall
 from banken_supervisor.journal import schema
 from banken_supervisor.journal.entries import Entry, Rank
-from banken_supervisor.journal.retention import Limits, Retention
+from banken_supervisor.journal.journal_file import JournalFile, JournalProcessEnded, Open, OpenFile
+from banken_supervisor.journal.open_files import OpenFiles
+from banken_supervisor.journal.retention import Limits
 from banken_supervisor.journal.schema import JournalDamaged, JournalOfAnotherSchema, JournalRefused
-from banken_supervisor.journal.store import JournalLock, Store
+from banken_supervisor.journal.store import JournalLock
 from banken_supervisor.journal.write_queue import WriteQueue
 
 BATCH_MAX = 5_000
@@ -78,6 +80,7 @@ class Journal:
     """The writer. ``record`` belongs to one thread (the loop's); all else may be called from any.
 
     ``run`` marks this run's events; it is the engine's run id, which sorts by age.
+    ``open_file``: opens the file for it.
     ``committed`` and ``changed`` are called from the writer's thread, with the highest ticket that is on disk and
     with each new condition.
     """
@@ -90,8 +93,9 @@ class Journal:
         committed: Callable[[int], None] = lambda ticket: None,
         changed: Callable[[Condition], None] = lambda condition: None,
         limits: Limits | None = None,
+        open_file: Open = JournalFile,
     ) -> None:
-        limits = limits or Limits()
+        self._limits = limits = limits or Limits()
         self.path = path
         self.condition = Condition("opening", since=wall())
         self.durable = 0
@@ -100,9 +104,11 @@ class Journal:
         self._committed = committed
         self._changed = changed
         self._queue = WriteQueue(limits.queue_max, limits.queue_bytes_max)
-        self._retention = Retention(limits)
+        self._open_file = open_file
         self._lock: JournalLock | None = None
-        self._store: Store | None = None
+        self._file: OpenFile | None = None
+        self._files: OpenFiles | None = None
+        """while that is open: what became of its files"""
         self._failures = 0
         self._settled = 0
         """the last ticket when the queue was empty: entries up to it are on disk, or were dropped"""
@@ -161,9 +167,9 @@ class Journal:
         """Whether the path no longer leads to the file that is written, as far as that can be seen, or a new one is
         about to be written; the writer notices with its next batch, and tells then. Asks the system for the file:
         not for the loop, but at its end."""
-        store = self._store
+        files = self._files
         with contextlib.suppress(OSError):
-            return self._resync or (store is not None and store.moved())
+            return self._resync or (files is not None and files.moved())
         return False
 
     @property
@@ -205,47 +211,43 @@ class Journal:
 
     def _turn(self) -> None:
         """Write one batch, or delete something old, or wait."""
-        if self._store is None:
-            self._store = self._open()
-            self._report_lost(self._kept - self._store.incidents)
+        if self._file is None or self._files is None:
+            self._file, self._files = self._open()
+            self._report_lost(self._kept - self._file.state.incidents)
             self._report_writing()
-        elif self._store.moved():
-            self._store.abandon()
+        elif self._files.moved():
+            # Its log must not be taken for that of the file there now.
+            schema.remove(f"{self.path}-wal", f"{self.path}-shm")
             self._close_file()
             held, self._kept, self._resync = self._kept, 0, True
             reason = f"{self.path} was moved or removed, with {_incidents(held)}; a new one is begun"
             self._report(Condition("failing", reason, wall()))
             return
-        elif self._store.altered():
+        elif self._files.altered():
             # SQLite writes what it can save into the file; all of it is checked when it is opened again.
-            self._store.close()
-            self._store, self._resync = None, True
+            self._file.close()
+            self._file, self._resync = None, True
             return
-        last = self._queue.last
+        file, last = self._file, self._queue.last
         batch = self._queue.take(BATCH_MAX, BATCH_BYTES_MAX)
         if batch:
-            self._write(self._store, batch)
-            self._retention.look(self._store)
-        now = monotonic()
-        if self._retention.patience(now) == 0.0:
-            self._retention.step(self._store, now)
-            self._store.count()
-            self._written(self._store)
+            self._write(file, self._files, batch)
+        if file.state.tidy_at <= monotonic():
+            file.tidy(monotonic())
+            self._written(file, self._files)
             self._size = schema.size(self.path)
         elif not batch:
-            clock = self._store.clock_patience(now)
-            if clock == 0.0:
-                self._store.write(())
-                self._written(self._store)
-                clock = self._store.clock_patience(now)
+            if file.state.clock_at <= monotonic():
+                file.write(())
+                self._written(file, self._files)
             self._settled = last  # nothing more is written: whatever changes the files now is another process
             self._queue.settled()
             self._report_writing()
             self._size = schema.size(self.path)
-            self._wake.wait(min(clock, self._retention.patience(now)))
+            self._wake.wait(max(0.0, min(file.state.clock_at, file.state.tidy_at) - monotonic()))
             self._wake.clear()
 
-    def _open(self) -> Store:
+    def _open(self) -> tuple[OpenFile, OpenFiles]:
         schema.check_trusted(self.path)
         if self._lock is None:
             if schema.foreign(self.path):
@@ -257,20 +259,20 @@ class Journal:
             schema.check_regular(self.path)  # a pipe, or /dev/null, is empty too, and not ours to replace
         if not os.path.exists(self.path) or not schema.size(self.path):
             schema.begin(self.path)
-        return Store(self.path, self._run)
+        return self._open_file(self.path, self._run, self._limits), OpenFiles(self.path)
 
-    def _write(self, store: Store, batch: list[tuple[int, Entry]]) -> None:
+    def _write(self, file: OpenFile, files: OpenFiles, batch: list[tuple[int, Entry]]) -> None:
         try:
-            refused = store.write([entry for _, entry in batch])
+            refused = file.write([entry for _, entry in batch])
         except _POISON as fault:
             refused = [str(fault)] * len(batch)
         except BaseException:
             self._queue.give_back(batch)
             raise
-        if store.moved():  # meanwhile: a file without a name is lost, though SQLite wrote to it
+        if files.moved():  # meanwhile: a file without a name is lost, though SQLite wrote to it
             self._queue.give_back(batch)
             return
-        self._written(store)
+        self._written(file, files)
         self._failures = 0
         self._last_commit = wall()
         self.durable = batch[-1][0]
@@ -281,19 +283,21 @@ class Journal:
             self._refusal = refused[-1][:REASON_MAX]
         self._report_writing()
 
-    def _written(self, store: Store) -> None:
-        self._kept = store.incidents
-        store.left()
+    def _written(self, file: OpenFile, files: OpenFiles) -> None:
+        self._kept = file.state.incidents
+        files.left()
 
     def _failed(self, fault: Exception) -> None:
         """Report it, move an unusable file aside, and wait before the next attempt."""
         kind = _kind(fault)
-        if self._store is not None:
-            self._store.rollback()
-            self._store.left()  # what failed may have written something
+        if self._file is not None and self._files is not None:
+            self._file.rollback()
+            self._files.left()  # what failed may have written something
+            # What became of the files meanwhile was not seen.
+            self._resync |= isinstance(fault, JournalProcessEnded)
             if kind != "passing":
-                self._store.close()
-                self._store = None
+                self._file.close()
+                self._file = None
         if kind == "read-only":
             with contextlib.suppress(OSError):
                 kind = "other" if schema.sound_header(self.path) else "damaged"
@@ -323,9 +327,9 @@ class Journal:
             self._closing.wait(pause)
 
     def _close_file(self) -> None:
-        if self._store is not None:
-            self._store.close()
-            self._store = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None

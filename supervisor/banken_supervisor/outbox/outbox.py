@@ -27,12 +27,12 @@ from banken_supervisor.journal import (
     IncidentClosed,
     IncidentRecord,
     Journal,
-    Limits,
+    JournalSettings,
     Released,
     Restored,
     StepRun,
-    restore,
 )
+from banken_supervisor.journal.journal_process import place_of
 from banken_supervisor.text import sanitize
 from banken_supervisor.text.event_text import is_repeat
 
@@ -79,28 +79,30 @@ class Pending(NamedTuple):
 class Outbox:
     """The journal of one run, as the loop uses it. ``ask`` has something done on the loop's thread, from any.
 
-    ``path``: the journal's file. ``left``: the state that an earlier supervisor left there, until ``Checkpoints``
+    ``left``: the state that an earlier supervisor left there, until ``Checkpoints``
     takes it. ``clock``: seconds, by which an event waits for the disk: the loop's deadline time, for while this
     process is stopped its writer is, too. ``checkpoint_of`` returns the registry entry of a watchdog, if it has
     changed; ``flush_checkpoints`` writes the other changes when the journal is closed; ``journal_changed`` hears of
     the journal's condition.
     """
 
-    def __init__(
-        self, path: str, run_id: str, ask: Callable[[Callable[[], None]], None], limits: Limits | None = None
-    ) -> None:
+    def __init__(self, settings: JournalSettings, run_id: str, ask: Callable[[Callable[[], None]], None]) -> None:
         self.clock: Callable[[], float] = time.monotonic
-        self.left: Restored | None = restore(path)
+        self._place = place_of(settings)
+        self.left: Restored | None = self._place.restore(settings.path)
         self.problems = self.left.problems
         self.checkpoint_of: Callable[[str], Entry | None] = lambda name: None
         self.flush_checkpoints: Callable[[float], None] = lambda until: None
         self.journal_changed: Callable[[Condition], None] = lambda condition: None
+        self.find = partial(self._place.find, settings.path)
+        """as ``reading.find``, without the path; for another thread"""
         self.journal = Journal(
-            path,
+            settings.path,
             run_id,
             committed=lambda ticket: ask(partial(self.committed, ticket)),
             changed=lambda condition: ask(lambda: self.journal_changed(condition)),
-            limits=limits,
+            limits=settings.limits,
+            open_file=self._place.open,
         )
         # A verdict during the opening of the file could not be written in time.
         deadline = time.monotonic() + OPEN_WAIT
@@ -215,6 +217,7 @@ class Outbox:
         until = time.monotonic() + wait
         self.flush_checkpoints(until)
         self.journal.close(max(0.0, until - time.monotonic()))
+        self._place.end()
         while self._pending:
             self._pending.popleft().announce()
 

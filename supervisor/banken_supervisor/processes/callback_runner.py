@@ -16,7 +16,6 @@ that holds the interpreter's lock does not outlive the supervisor either.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import faulthandler
 import io
 import os
@@ -40,6 +39,7 @@ from banken.protocol.incidents import Cause, Incident
 from banken.protocol.limits import encodable
 from banken.threads import NO_THREAD, start_daemon
 from banken.watchdog.callback_invocation import Run, taking_incident
+from banken_supervisor.processes.death_signal import end_with
 
 MESSAGE_MAX = 8 * 1024 * 1024
 """Bytes of one message: a task names all functions of a config."""
@@ -59,9 +59,6 @@ REPLY, ENDED, RECOVERED = range(3)
 feed."""
 
 _LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
-
-_SET_DEATH_SIGNAL = 1
-"""PR_SET_PDEATHSIG of prctl(2)."""
 
 
 def found(target: str, directory: str) -> Any:
@@ -144,7 +141,7 @@ class Runner:
         task = self._next()
         if task is None:
             return False
-        _end_with(task["parent"])
+        end_with(task["parent"])
         sys.path[:] = task["path"]
         if task["setup"]:
             target, arguments = task["setup"]
@@ -247,14 +244,6 @@ def _described(fault: BaseException) -> tuple[str, str]:
         return encodable(line[:LINE_MAX]), encodable(trace[-TRACE_MAX:])
     except BaseException:  # noqa: BLE001
         return type(fault).__name__, ""
-
-
-def _end_with(parent: int) -> None:
-    """Be killed when the thread that started this process ends; other systems notice the end of the connection."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(0)
 
 
 def main() -> None:

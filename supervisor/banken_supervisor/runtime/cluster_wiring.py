@@ -80,7 +80,7 @@ def join(settings: ClusterSettings, loop: Loop, remote: RemoteAccess | None, lis
     gate, cluster = loop.driver.engine.succession.gate, loop.cluster
     cluster.for_leader = StepsForLeader(loop.driver, lambda: cluster.view, dispatcher, is_here)
     cluster.incidents = IncidentSearch(
-        None if loop.outbox is None else loop.outbox.journal.path,
+        None if loop.outbox is None else loop.outbox.find,
         lambda lane, work: loop.background.submit(Job(lane, work)), post, cluster.members.links,
     )  # fmt: skip
     dispatcher.executor.permits, dispatcher.fence_of = permits, cluster.terms.fence_of

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from banken.errors import BankenError, Refused, Unreachable
 from banken_supervisor.control.incidents_api import Search
-from banken_supervisor.journal import JournalError
+from banken_supervisor.journal import IncidentRecord, JournalError
+from banken_supervisor.journal.reading import plain
 
 if TYPE_CHECKING:
     from banken_supervisor.runtime.member_links import MemberLink
@@ -32,10 +33,10 @@ NO_ANSWER = "does not answer"
 
 @dataclass(eq=False)
 class IncidentSearch:
-    """``path``: of the journal; None: there is none. ``submit``: has something done on a thread. ``post``: has it
-    done on the loop's."""
+    """``find``: as ``reading.find``; None: there is no journal. ``submit`` has something done on a thread, ``post``
+    on the loop's."""
 
-    _path: str | None
+    _find: Callable[..., list[IncidentRecord]] | None
     _submit: Callable[[str, Callable[[], None]], None]
     _post: Callable[[Callable[[], None]], None]
     _links: Mapping[str, MemberLink]
@@ -78,12 +79,10 @@ class IncidentSearch:
             self._found[number] = found
 
     def _own(self, search: Search) -> dict[str, Any]:
-        from banken_supervisor.journal.reading import find, plain
-
-        if self._path is None:
+        if self._find is None:
             return {"rows": [], "why": "keeps no journal"}
         try:
-            return {"rows": [plain(each) for each in find(self._path, *search)], "why": None}
+            return {"rows": [plain(each) for each in self._find(*search)], "why": None}
         except JournalError as fault:
             return {"rows": [], "why": str(fault)}
 

@@ -31,7 +31,7 @@ from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.policy import Window
 from banken_supervisor.engine.rules import Rules
-from banken_supervisor.journal import Limits
+from banken_supervisor.journal import JournalSettings
 from banken_supervisor.observability.guard import Guard, Place
 from banken_supervisor.observability.log_queue import LogQueue
 from banken_supervisor.observability.loop_metrics import LoopMetrics
@@ -90,8 +90,7 @@ class Loop:
         dispatcher: Dispatcher,
         programs: ProgramWatchdogs,
         resources: ExitStack,
-        journal: str | None = None,
-        limits: Limits | None = None,
+        journal: JournalSettings | None = None,
     ) -> None:
         self.mailbox = mailbox
         self.callbacks = callbacks
@@ -108,7 +107,7 @@ class Loop:
         self.guard = Guard(self.driver.out.append, log_queue.line)
         self._bad_feed = bad = partial(self.guard.fault, Place.FEED)
         self.notify = join_programs(programs, self.driver, sockets, mailbox.post, dispatcher, callbacks, bad)
-        self.outbox = None if journal is None else Outbox(journal, run_id, mailbox.post, limits)
+        self.outbox = None if journal is None else Outbox(journal, run_id, mailbox.post)
         if self.outbox is not None:
             resources.callback(self.outbox.close, 1.0)
         self.checkpoints = None if self.outbox is None else Checkpoints(self.driver, self.outbox)

@@ -26,7 +26,7 @@ from banken_supervisor.coordination.settings import ClusterSettings
 from banken_supervisor.engine.policy import Policy, Quotas
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.evidence import start_sweeping
-from banken_supervisor.journal import Limits, squeeze
+from banken_supervisor.journal import JournalSettings, Limits, squeeze
 from banken_supervisor.observability.guard import Place
 from banken_supervisor.observability.log_queue import LogQueue
 from banken_supervisor.processes.peer_credentials import PeerCredentials
@@ -255,7 +255,7 @@ class Supervisor:
         sockets = self._sockets = Sockets(self.address, self._mailbox.fileno(), peers.connected)
         resources.callback(sockets.close)
         resources.callback(start_sweeping(directory))
-        state = None if self._journal is None else os.path.dirname(self._journal)
+        state = None if (path := self._journal) is None else os.path.dirname(path)
         programs = ProgramWatchdogs(directory, self._mailbox.post, state)
         resources.callback(programs.close, 0.0)
         context = ActionContext(directory, self._callbacks.call, self._restart, peers)
@@ -265,7 +265,7 @@ class Supervisor:
         )
         loop = Loop(
             sockets, self._mailbox, self._callbacks, log_queue, self._rules, dispatcher, programs, resources,
-            self._journal, self._limits,
+            None if path is None else JournalSettings(path, self._limits, self.standalone),
         )  # fmt: skip
         loop.driver.engine.set_quotas(self._quotas)
         fault = loop.fault_elsewhere(Place.ADDRESS)

@@ -20,7 +20,7 @@ Change = Callable[[str], None]
 def opening(opening: Opening) -> Iterator[Opening]:
     """As ``banken run`` has it: in a process of its own, for some of this would end this one."""
     place = JournalProcess()
-    yield partial(opening, open_file=place.open)
+    yield partial(opening, place=place)
     place.end()
 
 

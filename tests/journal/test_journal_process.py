@@ -43,7 +43,7 @@ def test_it_writes_tidies_and_reads_as_this_process_does(
     path: str, opening: Opening, place: JournalProcess
 ) -> None:
     assert place.restore(path).problems == []
-    journal = opening(open_file=place.open, limits=Limits(incidents_age=1_000.0))
+    journal = opening(place=place, limits=Limits(incidents_age=1_000.0))
     for number in range(3):
         journal.record(opened(number))
     journal.record(replace(opened(9), id=""))  # refused: the others are not
@@ -60,7 +60,7 @@ def test_it_is_another_process_which_no_signal_to_all_ends(
     path: str, opening: Opening, place: JournalProcess
 ) -> None:
     """A service manager signals each process of the service, a terminal its group: the supervisor still writes."""
-    journal = opening(open_file=place.open)
+    journal = opening(place=place)
     journal.record(opened(1))
     assert journal.flush(WAIT)
     number = pid(place)
@@ -81,7 +81,7 @@ def test_its_end_is_told_and_what_was_recorded_is_written(
     path: str, opening: Opening, place: JournalProcess, how: signal.Signals
 ) -> None:
     told: list[Condition] = []
-    journal = opening(open_file=place.open, changed=told.append)
+    journal = opening(place=place, changed=told.append)
     journal.record(opened(1))
     assert journal.flush(WAIT)
     os.kill(pid(place), how)
@@ -100,7 +100,7 @@ def test_an_index_that_is_cut_after_the_writer_has_looked_ends_that_process_alon
     """SQLite maps it into memory: to touch what was cut off is SIGBUS. Here no cut is seen by the writer's look."""
     monkeypatch.setattr(OpenFiles, "altered", lambda self: False)
     told: list[Condition] = []
-    journal = opening(open_file=place.open, changed=told.append)
+    journal = opening(place=place, changed=told.append)
     for number in range(4):
         if number > 0:
             os.truncate(f"{path}-shm", 0)
@@ -114,7 +114,7 @@ def test_an_index_that_is_cut_again_and_again_loses_nothing(
     path: str, opening: Opening, place: JournalProcess
 ) -> None:
     """At any moment: while it is opened, while it is written, while it is closed."""
-    journal = opening(open_file=place.open)
+    journal = opening(place=place)
     journal.record(opened(0))
     assert journal.flush(WAIT)
     done = threading.Event()
@@ -185,7 +185,7 @@ from banken_supervisor.journal import Journal, JournalSettings
 from banken_supervisor.journal.journal_process import place_of
 
 place = place_of(JournalSettings(sys.argv[1], own_process=True))
-journal = Journal(sys.argv[1], "run", open_file=place.open)
+journal = Journal(sys.argv[1], "run", place=place)
 while journal.condition.state == "opening":
     pass
 print(place._process._process.pid, flush=True)

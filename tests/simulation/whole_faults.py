@@ -103,9 +103,9 @@ def _told_twice(right: Any, self: Publisher, event: Event) -> None:
     right(self, event)
 
 
-def _too_early(right: Any, self: Journal, store: Any, batch: Any) -> None:
+def _too_early(right: Any, self: Journal, file: Any, files: Any, batch: Any) -> None:
     self._call(self._committed, batch[-1][0])
-    right(self, store, batch)
+    right(self, file, files, batch)
 
 
 def _without_steps(right: Any, *args: Any) -> Any:

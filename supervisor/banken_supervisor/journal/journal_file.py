@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any, NamedTuple, Protocol
 
 from banken_supervisor.journal import reading
@@ -66,14 +66,10 @@ class Place(Protocol):
         """As ``reading.find``; from any thread, also beside the writer."""
 
     def open(self, path: str, run: str, limits: Limits) -> OpenFile:
-        """To be written."""
+        """To be written, by this run. It raises as ``schema.open_writing``."""
 
     def end(self) -> None:
         """It is not needed any more."""
-
-
-Open = Callable[[str, str, Limits], OpenFile]
-"""Opens the journal at a path for a run; raises as ``schema.open_writing``."""
 
 
 class JournalFile:

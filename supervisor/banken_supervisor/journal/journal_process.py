@@ -38,33 +38,33 @@ TRIES = 3
 
 
 class JournalProcess:
-    """``Place``: a process that is started when it is needed, and again after its end."""
+    """``Place``: a process that is started when it is needed, on the thread that needs it."""
 
     def __init__(self) -> None:
         self._process: _Process | None = None
 
-    def open(self, path: str, run: str, limits: Limits) -> FileInProcess:
-        """A journal, to be written there. It raises as ``schema.open_writing``; JournalProcessEnded."""
-        process = self._running()
-        return FileInProcess(process, process.ask("open", path, run, limits))
-
     def restore(self, path: str) -> Restored:
         """As ``reading.restore``."""
-        why = ""
+        why = []
         for _ in range(TRIES):
             try:
                 return self._running().ask("restore", path)  # type: ignore[no-any-return]
             except JournalProcessEnded as fault:
-                why = str(fault)
-        return Restored(problems=[why])
+                why = [str(fault)]
+        return Restored(problems=why)
 
     def find(self, path: str, *search: Any) -> list[IncidentRecord]:
-        """As ``reading.find``, in a process of its own: it may take long. JournalProcessEnded."""
+        """As ``reading.find``, in a process for that alone: it may take long. JournalProcessEnded."""
         process = _Process()
         try:
             return process.ask("find", path, *search)  # type: ignore[no-any-return]
         finally:
             process.end()
+
+    def open(self, path: str, run: str, limits: Limits) -> FileInProcess:
+        """A journal, to be written there. It raises as ``schema.open_writing``; JournalProcessEnded."""
+        process = self._running()
+        return FileInProcess(process, process.ask("open", path, run, limits))
 
     def end(self) -> None:
         """End the process."""
@@ -112,7 +112,7 @@ class _Process:
             is_raised, found = self._connection.recv()
         except (EOFError, OSError):
             self.end()
-            raise JournalProcessEnded(f"the journal's process ended: {self._how}") from None
+            raise JournalProcessEnded(f"the process that had it open: {self._how}") from None
         if is_raised:
             raise found
         return found

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -21,11 +20,13 @@ from typing import Any
 from banken.clock import wall
 from banken_supervisor.journal import schema
 from banken_supervisor.journal.entries import Entry, Rank
-from banken_supervisor.journal.journal_file import JournalFile, JournalProcessEnded, Open, OpenFile
+from banken_supervisor.journal.journal_file import JournalProcessEnded, OpenFile, Place, ThisProcess
 from banken_supervisor.journal.open_files import OpenFiles
+from banken_supervisor.journal.reading import Restored
 from banken_supervisor.journal.retention import Limits
-from banken_supervisor.journal.schema import JournalDamaged, JournalOfAnotherSchema, JournalRefused
+from banken_supervisor.journal.schema import JournalRefused
 from banken_supervisor.journal.store import JournalLock
+from banken_supervisor.journal.write_faults import POISON, kind_of
 from banken_supervisor.journal.write_queue import WriteQueue
 
 BATCH_MAX = 5_000
@@ -45,16 +46,6 @@ JOIN_S = 0.05
 
 REASON_MAX = 500
 """Longest reason, in characters."""
-
-_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
-_DAMAGE_EXTENDED = {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
-_PASSING = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-"""The connection is kept: on a full disk another one could not be opened."""
-
-_POISON = (
-    sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError,
-)  # fmt: skip
-"""An entry's fault, not the file's. The tables' conversions leave nothing that SQLite refuses: it costs a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +71,7 @@ class Journal:
     """The writer. ``record`` belongs to one thread (the loop's); all else may be called from any.
 
     ``run`` marks this run's events; it is the engine's run id, which sorts by age.
-    ``open_file``: opens the file for it.
+    ``place``: where it opens the file. ``restores``: it reads first what the last supervisor left.
     ``committed`` and ``changed`` are called from the writer's thread, with the highest ticket that is on disk and
     with each new condition.
     """
@@ -93,7 +84,8 @@ class Journal:
         committed: Callable[[int], None] = lambda ticket: None,
         changed: Callable[[Condition], None] = lambda condition: None,
         limits: Limits | None = None,
-        open_file: Open = JournalFile,
+        place: Place = ThisProcess(),  # noqa: B008  # it has no state
+        restores: bool = False,
     ) -> None:
         self._limits = limits = limits or Limits()
         self.path = path
@@ -104,7 +96,9 @@ class Journal:
         self._committed = committed
         self._changed = changed
         self._queue = WriteQueue(limits.queue_max, limits.queue_bytes_max)
-        self._open_file = open_file
+        self._place = place
+        self._left: Restored | None = None if restores else Restored()
+        """None: it is being read"""
         self._lock: JournalLock | None = None
         self._file: OpenFile | None = None
         self._files: OpenFiles | None = None
@@ -177,6 +171,12 @@ class Journal:
         """Entries that wait."""
         return len(self._queue)
 
+    def left(self) -> Restored:
+        """What the last supervisor left, once that is read."""
+        while self._left is None:
+            time.sleep(0.002)
+        return self._left
+
     def flush(self, wait: float) -> bool:
         """Wait at most ``wait`` seconds until all that was recorded is on disk. Not for the loop."""
         last, deadline = self._queue.last, monotonic() + wait
@@ -201,6 +201,8 @@ class Journal:
 
     def _work(self) -> None:
         is_last = False
+        if self._left is None:
+            self._left = self._restored()
         while not self._closing.is_set() or (self._queue and (not is_last or monotonic() < self._deadline)):
             is_last = self._closing.is_set()  # one attempt is made in any case: the process may have been stopped
             try:
@@ -208,6 +210,13 @@ class Journal:
             except Exception as fault:  # noqa: BLE001  (after any fault this thread tries again)
                 self._failed(fault)
         self._close_file()
+        self._place.end()
+
+    def _restored(self) -> Restored:
+        try:
+            return self._place.restore(self.path)
+        except Exception as fault:  # noqa: BLE001  (a supervisor waits for it)
+            return Restored(problems=[str(fault)])
 
     def _turn(self) -> None:
         """Write one batch, or delete something old, or wait."""
@@ -259,12 +268,12 @@ class Journal:
             schema.check_regular(self.path)  # a pipe, or /dev/null, is empty too, and not ours to replace
         if not os.path.exists(self.path) or not schema.size(self.path):
             schema.begin(self.path)
-        return self._open_file(self.path, self._run, self._limits), OpenFiles(self.path)
+        return self._place.open(self.path, self._run, self._limits), OpenFiles(self.path)
 
     def _write(self, file: OpenFile, files: OpenFiles, batch: list[tuple[int, Entry]]) -> None:
         try:
             refused = file.write([entry for _, entry in batch])
-        except _POISON as fault:
+        except POISON as fault:
             refused = [str(fault)] * len(batch)
         except BaseException:
             self._queue.give_back(batch)
@@ -289,7 +298,7 @@ class Journal:
 
     def _failed(self, fault: Exception) -> None:
         """Report it, move an unusable file aside, and wait before the next attempt."""
-        kind = _kind(fault)
+        kind = kind_of(fault)
         if self._file is not None and self._files is not None:
             self._file.rollback()
             self._files.left()  # what failed may have written something
@@ -302,7 +311,7 @@ class Journal:
             with contextlib.suppress(OSError):
                 kind = "other" if schema.sound_header(self.path) else "damaged"
         reason = str(fault)
-        if not isinstance(fault, JournalRefused):
+        if not isinstance(fault, JournalRefused | JournalProcessEnded):
             reason = f"{getattr(fault, 'sqlite_errorname', type(fault).__name__)}: {fault}"
         reason = reason[:REASON_MAX]
         if kind == "damaged" and self._kept:
@@ -377,15 +386,3 @@ class Journal:
 
 def _incidents(count: int) -> str:
     return "1 incident" if count == 1 else f"{count} incidents"
-
-
-def _kind(fault: Exception) -> str:
-    """damaged; schema-N; passing: the connection stays; read-only; other."""
-    if isinstance(fault, JournalOfAnotherSchema):
-        return f"schema-{fault.version}"
-    code = getattr(fault, "sqlite_errorcode", sqlite3.SQLITE_OK)
-    if isinstance(fault, JournalDamaged) or code in _DAMAGE_EXTENDED or code & 0xFF in _DAMAGE:
-        return "damaged"
-    if code & 0xFF in _PASSING:
-        return "passing"
-    return "read-only" if code & 0xFF == sqlite3.SQLITE_READONLY else "other"

@@ -88,13 +88,11 @@ class Outbox:
 
     def __init__(self, settings: JournalSettings, run_id: str, ask: Callable[[Callable[[], None]], None]) -> None:
         self.clock: Callable[[], float] = time.monotonic
-        self._place = place_of(settings)
-        self.left: Restored | None = self._place.restore(settings.path)
-        self.problems = self.left.problems
+        place = place_of(settings)
         self.checkpoint_of: Callable[[str], Entry | None] = lambda name: None
         self.flush_checkpoints: Callable[[float], None] = lambda until: None
         self.journal_changed: Callable[[Condition], None] = lambda condition: None
-        self.find = partial(self._place.find, settings.path)
+        self.find = partial(place.find, settings.path)
         """as ``reading.find``, without the path; for another thread"""
         self.journal = Journal(
             settings.path,
@@ -102,8 +100,11 @@ class Outbox:
             committed=lambda ticket: ask(partial(self.committed, ticket)),
             changed=lambda condition: ask(lambda: self.journal_changed(condition)),
             limits=settings.limits,
-            open_file=self._place.open,
+            place=place,
+            restores=True,
         )
+        self.left: Restored | None = self.journal.left()
+        self.problems = self.left.problems
         # A verdict during the opening of the file could not be written in time.
         deadline = time.monotonic() + OPEN_WAIT
         while self.journal.condition.state == "opening" and time.monotonic() < deadline:
@@ -217,7 +218,6 @@ class Outbox:
         until = time.monotonic() + wait
         self.flush_checkpoints(until)
         self.journal.close(max(0.0, until - time.monotonic()))
-        self._place.end()
         while self._pending:
             self._pending.popleft().announce()
 

@@ -23,10 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from banken.client import Client
 from banken.control import Control, Events
 from banken.errors import RequestFailed, Unreachable
-from banken_supervisor.journal import reading
+from banken_supervisor.journal import journal_runner, reading
 from process.kit import _PATHS, START_S, Child, memory, until
 
 from .seen import HONEST_TIMEOUT_S, NotHere, Seen, false_verdicts
@@ -162,7 +164,30 @@ class Place:
         self._children.append(child)
         return child
 
+    @contextmanager
+    def again_and_again(self, harm: Callable[[], None], every: float) -> Iterator[None]:
+        """Do this harm every so many seconds meanwhile; a file or a process that is not there is none."""
+        over = threading.Event()
+
+        def work() -> None:
+            while not over.wait(every):
+                with suppress(FileNotFoundError, psutil.NoSuchProcess):
+                    harm()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
     # -- the supervisor -----------------------------------------------------------------------------
+
+    def journal_processes(self) -> list[psutil.Process]:
+        """Those that have its journal open."""
+        children = psutil.Process(self.pid).children()
+        return [each for each in children if journal_runner.__name__ in each.cmdline()]
 
     @property
     def pid(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import sqlite3
 import subprocess
 import time
@@ -124,6 +125,38 @@ def damaged_journal(place: Place, chance: Random, seconds: float) -> Seconds:
         with suppress(FileNotFoundError):
             change(place.journal)
         yield seconds / (len(DAMAGE) if seconds > 2.0 else 1)
+
+
+@fault(
+    4,
+    "its index, which SQLite maps into memory, is cut again and again while it writes",
+    "journal/test_journal_process.py::test_an_index_that_is_cut_again_and_again_loses_nothing",
+    journal="waits",
+    lasting=COMMIT_WAIT_S,
+)
+def cut_index(place: Place, chance: Random, seconds: float) -> Seconds:
+    with place.again_and_again(lambda: os.truncate(f"{place.journal}-shm", 0), 0.2):
+        yield seconds
+
+
+@fault(
+    4,
+    "the process that has the journal open is killed, or stopped for a while",
+    "journal/test_journal_process.py::test_its_end_is_told_and_what_was_recorded_is_written",
+    journal="waits",
+    lasting=COMMIT_WAIT_S,
+)
+def journal_process(place: Place, chance: Random, seconds: float) -> Seconds:
+    def harm() -> None:
+        stopped = chance.random() < 0.5
+        for each in place.journal_processes():
+            each.send_signal(signal.SIGSTOP if stopped else signal.SIGKILL)
+            if stopped:
+                time.sleep(0.1)
+                each.send_signal(signal.SIGCONT)
+
+    with place.again_and_again(harm, 0.5):
+        yield seconds
 
 
 @fault(

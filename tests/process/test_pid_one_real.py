@@ -61,7 +61,7 @@ def test_as_pid_1_it_collects_orphans_and_ends_programs_in_order() -> None:
     with running(config, under=IN_A_NAMESPACE) as one:
         pid = supervisor(one)
         until(lambda: {"done", "first up", "second up"} <= set(one.lines()), "all have begun", START_S)
-        until(lambda: len(children(pid)) == 3, "no orphan is left", 5)
+        until(lambda: len(children(pid)) == 4, "no orphan is left: three programs, and the journal's process", 5)
         outside = one._started[0]
         subprocess.run(["kill", "-TERM", str(pid)], check=True)
         outside.wait(20)

@@ -283,7 +283,7 @@ class Place:
         self.seen.back.append(time.monotonic() - began)
 
     def _all_fed(self) -> bool:
-        # Not by a pattern: behind 20,000 names of others they are on another page.
+        # Not by a pattern: behind thousands of names of others they are on another page.
         rows = self.ask("look", names=[f"honest-{each}" for each in range(self.honest)])["rows"]
         # What a new supervisor has not heard of yet has more time left than a feed gives.
         fed = [row["left"] is not None and row["left"] <= row["timeout"] + row["resolution"] for row in rows]

@@ -280,11 +280,11 @@ def test_a_monstrous_pattern_is_refused_at_once(control: zmq.Socket[bytes], op: 
 def test_the_worst_pattern_that_is_allowed_holds_nobody_up(
     supervisor: Supervisor, control: zmq.Socket[bytes]
 ) -> None:
-    """Twenty thousand of the worst names: the answer comes in pieces, and no turn is long."""
+    """Ten thousand of the worst names: the answer comes in pieces, and no turn is long."""
     name = "a" * 120
     frames = [
         encode(Message(Kind.FEED, f"{name}{number}", None, 0.0, Declaration(3600.0, 3600.0, 3600.0)))
-        for number in range(20_000)
+        for number in range(10_000)
     ]
     context: zmq.Context[Any] = zmq.Context()
     with context.socket(zmq.PUSH) as push:
@@ -292,7 +292,7 @@ def test_the_worst_pattern_that_is_allowed_holds_nobody_up(
         push.connect(resolve(supervisor.address.text).feed)
         for frame in frames:
             push.send(frame)
-        until(lambda: unharmed(control)["watchdogs"] == 20_000, "all are watched", 30.0)
+        until(lambda: unharmed(control)["watchdogs"] == 10_000, "all are watched", 30.0)
     context.term()
     pattern = ("*" + "a" * 14) * 16 + "b"
     offset: int | None = 0

@@ -129,7 +129,7 @@ class Quotas(NamedTuple):
 
     names: int = 1_000_000
     """watchdogs, of all processes"""
-    names_per_process: int = 20_000
+    names_per_process: int = 10_000
     events_per_second: float = 1_000.0
     """events that the messages of one process may cause for long; beyond that they wait"""
     events_burst: int = 100_000

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from itertools import islice
 
 from banken_supervisor.engine.checks import Checks
 from banken_supervisor.engine.effects import Effect, Fault
@@ -15,6 +14,7 @@ from banken_supervisor.engine.fair_queue import FairQueue
 from banken_supervisor.engine.feed_observer import FeedObserver
 from banken_supervisor.engine.incidents import cause_of
 from banken_supervisor.engine.lifecycle import Lifecycle
+from banken_supervisor.engine.long_reads import LongReads
 from banken_supervisor.engine.members import show_first
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.on_purpose import OnPurpose
@@ -24,9 +24,6 @@ from banken_supervisor.engine.record import Record, deadline
 from banken_supervisor.engine.states import State, Trigger
 from banken_supervisor.engine.table import Table
 from banken_supervisor.engine.waiting import Waiting
-
-LONG_READS_MAX = 100_000
-"""Long reads that are remembered, the newest."""
 
 BEHIND_TIMES = 10
 """While messages of a watchdog's process wait to be taken (waiting.py), it may be silent so many times as long."""
@@ -56,14 +53,11 @@ class Verdicts:
     _checks: Checks
     _suspects: FairQueue[Hashable, Record] = field(default_factory=FairQueue)
     """in turn (turns.py): a process with ten thousand watchdogs delays no other's verdict"""
-    _long_reads: dict[float, float] = field(default_factory=dict)
+    _long_reads: LongReads = field(default_factory=LongReads)
 
     def read_long(self, stamp: float, seconds: float) -> None:
         """What was stamped ``stamp`` may have arrived so much later: reading it all took that long."""
-        self._long_reads[stamp] = seconds
-        if len(self._long_reads) > LONG_READS_MAX:
-            for old in list(islice(self._long_reads, LONG_READS_MAX // 2)):
-                del self._long_reads[old]
+        self._long_reads.add(stamp, seconds)
 
     def sweep(self, now: float, out: list[Effect]) -> int:
         """Arm again what was fed meanwhile. Returns how many are left, for ``judge``."""
@@ -124,7 +118,7 @@ class Verdicts:
         due = deadline(record)
         if due is None:
             return None
-        later = self._long_reads.get(record.fed_at, 0.0) if self._long_reads else 0.0
+        later = self._long_reads.after(record.fed_at)
         if self._waiting.is_calm or not record.is_judged or record.is_group:
             return due + later
         details = record.details

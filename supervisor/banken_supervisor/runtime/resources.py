@@ -51,6 +51,9 @@ GIVE_BACK_FROM, CALM_S = 8 * 1024 * 1024, 2.0
 """When so many bytes have waited, and hardly any do for so many seconds, the C library is asked to give memory
 back: by itself it keeps a third of it."""
 
+GIVE_BACK_EVERY_S = 30.0
+"""Seconds until it is asked in any case. Much else takes memory and frees it: connections, names, subscriptions."""
+
 Publish = Callable[[Event], None]
 
 
@@ -67,7 +70,7 @@ class Resources:
     ) -> None:
         """``unsent``: bytes that wait to be sent."""
         self._unsent = unsent
-        self._waited_most, self._calm_at = 0, 0.0
+        self._waited_most, self._calm_at, self._give_back_at = 0, 0.0, 0.0
         self._driver = driver
         self._watcher = watcher
         self._guard = guard
@@ -104,7 +107,7 @@ class Resources:
             self._next = real + CHECK_S
             self._guard.run(Place.RESOURCES, self._look_at_memory, real)
             self._guard.run(Place.RESOURCES, self._look_at_descriptors)
-            self._guard.run(Place.RESOURCES, self._look_at_queues, real)
+            self._guard.run(Place.RESOURCES, self._give_back, real)
 
     def state(self) -> dict[str, Any]:
         """What ``summary`` says of them. Memory in bytes, of the limit that is nearest; None: there is none."""
@@ -142,16 +145,17 @@ class Resources:
             for process in watcher.look_again(high - used - 1, engine.table.watches):
                 engine.processes.exited(process, driver.now, driver.out)
 
-    def _look_at_queues(self, real: float) -> None:
+    # -- memory ---------------------------------------------------------------------------------------
+
+    def _give_back(self, real: float) -> None:
+        """Give back what was freed: soon after much has waited, and every now and then."""
         waits = self._unsent() + self._driver.engine.waiting.size
         self._waited_most = max(self._waited_most, waits)
         if self._waited_most < GIVE_BACK_FROM or waits > self._waited_most // 8:
             self._calm_at = real + CALM_S
-        elif real >= self._calm_at:
-            self._waited_most = 0
+        if real >= min(self._calm_at, self._give_back_at):
+            self._waited_most, self._give_back_at = 0, real + GIVE_BACK_EVERY_S
             memory_limit.give_back()
-
-    # -- memory ---------------------------------------------------------------------------------------
 
     def _look_at_memory(self, real: float) -> None:
         failed, self._faults = self._guard.memory_errors != self._faults, self._guard.memory_errors

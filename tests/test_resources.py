@@ -15,7 +15,7 @@ from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Event
 from banken_supervisor.engine.engine import Engine
-from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.policy import Policy, Quotas
 from banken_supervisor.engine.principal import Principal
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.states import State
@@ -214,6 +214,7 @@ def test_after_a_flood_memory_is_given_back_once(bench: Bench) -> None:
     for _ in range(10):
         bench.turn()
     assert bench.given_back == 1
+    bench.driver.engine.set_quotas(Quotas(names_per_process=20_000))
     for number in range(40_000):
         bench.driver.engine.waiting.at_once = 0
         frame = encode(Message(Kind.FAIL, "w", WHO, 0.0, None, ("x" * 400 + str(number),)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -125,3 +127,40 @@ def test_a_schema_that_is_no_text_is_damage(path: str, opening: Opening) -> None
         reading.incidents(path)
     journal = opening()
     until(lambda: journal.condition.state == "moved-aside", "a new one is begun")
+
+
+def test_a_file_that_is_gone_is_known_to_be_until_a_new_one_is_begun(path: str, opening: Opening) -> None:
+    """Here none can be: who asks at the end has to know that nothing is kept."""
+    journal = opening()
+    journal.record(opened(1))
+    assert journal.flush(WAIT)
+    assert not journal.has_moved()
+    os.rename(path, f"{path}.moved")
+    os.mkdir(path)
+    journal.record(opened(2))
+    until(lambda: "is not a file" in journal.condition.reason, "no new one can be begun")
+    assert journal.has_moved()
+    os.rmdir(path)
+    until(lambda: journal.condition.state == "ok", "a new one is begun")
+    assert not journal.has_moved()
+
+
+def test_what_was_altered_counts_as_gone_until_it_was_looked_through(path: str, opening: Opening) -> None:
+    """What is kept of it is not known before: who asks at the end has to write all again."""
+    journal = opening()
+    journal.record(opened(1))
+    assert journal.flush(WAIT)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        journal.record(opened(2))
+
+        def is_altered() -> bool:  # again, for what changes while a write fails is taken for the writer's own
+            os.utime(path)
+            return journal.has_moved()
+
+        until(is_altered, "it is seen")
+        until(lambda: "locked" in journal.condition.reason, "it cannot be looked through")
+        assert journal.has_moved()
+        other.execute("ROLLBACK")
+    until(lambda: journal.condition.state == "ok", "it was")
+    assert not journal.has_moved()

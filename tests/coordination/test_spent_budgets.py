@@ -113,7 +113,7 @@ def test_a_leader_counts_what_was_spent_and_nothing_twice() -> None:
         bench.engine.declare(name, Policy(Declaration(10.0, 3.0, 20.0), LADDER), bench.now, bench.out)
         record = bench.engine.get(name)
         assert record is not None
-        record.detailed().step_runs[step_key(LADDER, 1)] = [bench.now - 50.0]
+        record.detailed().step_runs = {step_key(LADDER, 1): [bench.now - 50.0]}
     bench.engine.succession.gate.is_local = lambda record: record.name == "own"
     bench.engine.succession.follow(bench.now)
     past = PastIncident("i-1", "w", Cause.TIMEOUT, 5.0, 10.0, 10.0, steps=(

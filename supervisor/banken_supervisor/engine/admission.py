@@ -247,7 +247,7 @@ class Admission:
         """An earlier process speaks: it is refused. If it outlives the owner, the name is its own again."""
         details, owner = record.detailed(), record.owner
         if kind is Kind.LEAVING:
-            details.displaced[process] = ENDED
+            details.displaced = {**details.displaced, process: ENDED}
         elif kind in members.PROOFS or process not in details.displaced:
             details.displace(process, now)
         if owner is None or details.displaced[process] == ENDED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable
+from functools import lru_cache
 
 
 def signal_name(number: int) -> str:
@@ -26,6 +27,7 @@ def exit_text(status: int) -> str:
     return f"exit status {status}" if status >= 0 else f"ended by {signal_name(-status)}"
 
 
+@lru_cache(128)
 def end_text(status: int | None, pid: int) -> str:
-    """How the process ended; None: that is not known."""
+    """How the process ended; None: that is not known. One text for each of its thousand watchdogs."""
     return f"pid {pid} ended; how is not known" if status is None else f"pid {pid}: {exit_text(status)}"

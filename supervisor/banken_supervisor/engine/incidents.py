@@ -280,7 +280,8 @@ class Incidents:
         self, record: Record, incident: OpenIncident, step: Step, at: NextStep, now: float, out: list[Effect]
     ) -> None:
         number, due = at.number, at.when
-        count = incident.step_counts[number] = incident.step_counts.get(number, 0) + 1
+        count = incident.step_counts.get(number, 0) + 1
+        incident.step_counts = {**incident.step_counts, number: count}
         about = callback_run(record, incident, due, now)
         observe = ladder_of(record).observe
         feeds = incident.feeds if incident.opened == now else self._history.feeds(record, now, EVIDENCE_MAX)
@@ -343,7 +344,9 @@ def runs_of(details: Details, ladder: Ladder, index: int) -> list[float]:
     if key not in details.step_runs and len(details.step_runs) >= STEPS_MAX:
         known = {step_key(ladder, each) for each in range(len(ladder.steps))}
         details.step_runs = {each: ran for each, ran in details.step_runs.items() if each in known}
-    return details.step_runs.setdefault(key, [])
+    if key not in details.step_runs:
+        details.step_runs = {**details.step_runs, key: []}
+    return details.step_runs[key]
 
 
 # -- depends_on ----------------------------------------------------------------------------------

@@ -340,7 +340,8 @@ class ProcessLifecycle:
         """The name is an earlier process's again. It is judged by when that was heard last, and by nothing that the
         other one said."""
         details = record.detailed()
-        record.fed_at = details.displaced.pop(heir)
+        record.fed_at = details.displaced[heir]
+        details.displaced = {each: heard for each, heard in details.displaced.items() if each != heir}
         details.work_due = details.scope = details.progress_at = details.extended_until = None
         self._table.forget_frames(record)
         self._table.set_owner(record, heir, out)

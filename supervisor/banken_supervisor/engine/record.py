@@ -7,9 +7,11 @@ lies in ``Details``, which is made when it is first needed. All times are deadli
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, ProcessIdentity, Scope
@@ -19,6 +21,9 @@ from banken_supervisor.engine.ladder import NextStep, StepKey
 from banken_supervisor.engine.policy import By, Policy
 from banken_supervisor.engine.rate_limit import Bucket
 from banken_supervisor.engine.states import State
+
+_NOTHING: Mapping[Any, Any] = MappingProxyType({})
+"""In the place of an empty dict: it costs no memory."""
 
 UNARMED = -1
 """``armed`` of a record that is not in the deadline queue."""
@@ -50,7 +55,7 @@ class OpenIncident:
     """when escalation began: at the verdict, or when no other watchdog was to blame any more"""
     backed_off: bool = False
     """the next step's backoff has been waited for"""
-    step_counts: dict[int, int] = field(default_factory=dict)
+    step_counts: Mapping[int, int] = field(default_factory=lambda: _NOTHING)
     """how often each step ran"""
     blamed: str | None = None
     """the watchdog that this one depends on, and that is down too"""
@@ -154,7 +159,7 @@ class Details:
     """when progress last changed; None before the first value"""
     moved_at: float | None = None
     """when it was last seen to change. Another ``progress_at`` is the first value's, or what a restart allowed"""
-    displaced: dict[ProcessIdentity, float] = field(default_factory=dict)
+    displaced: Mapping[ProcessIdentity, float] = field(default_factory=lambda: _NOTHING)
     """processes that a newer one took this name from, oldest first, and when each was last heard; or ``ENDED``"""
     members: dict[ProcessIdentity, Member] | None = None
     """where several processes may feed it: which do (members.py)"""
@@ -164,7 +169,7 @@ class Details:
     """processes that have ended, until that is judged, and the status of each, where it is known"""
     contest_reported: bool = False
     conflict_reported: bool = False
-    frames: list[bytes] = field(default_factory=list)
+    frames: tuple[bytes, ...] = ()
     """the known feeds beside ``Record.frame``, where any process may feed"""
     incidents: int = 0
     exited_at: float | None = None
@@ -179,7 +184,7 @@ class Details:
     """of such a one: until when it is to be fed; None: there is no deadline before the program is up again"""
     dormant: bool = False
     """nothing says that its worker is there: it is not judged before its first feed, or its worker's declaration"""
-    step_runs: dict[StepKey, list[float]] = field(default_factory=dict)
+    step_runs: Mapping[StepKey, list[float]] = field(default_factory=lambda: _NOTHING)
     """when each step ran lately, in this incident and before, for its budget"""
     given_up: OpenIncident | None = None
     """the incident that was given up: it is open, and nothing more is done about it"""
@@ -214,9 +219,7 @@ class Details:
     def displace(self, process: ProcessIdentity, heard: float) -> None:
         """``process`` may no longer feed this name. ``heard``: its last feed, or ``ENDED``."""
         if self.displaced.get(process) != ENDED:
-            self.displaced[process] = heard
-            while len(self.displaced) > DISPLACED_MAX:
-                del self.displaced[next(iter(self.displaced))]
+            self.displaced = dict([*{**self.displaced, process: heard}.items()][-DISPLACED_MAX:])
 
 
 @dataclass(slots=True, eq=False)

@@ -327,8 +327,7 @@ def _incident_from(past: PastIncident, now: float) -> OpenIncident:
     opened = now - past.age
     incident = OpenIncident(past.id, past.cause, opened, 1, inf, past.reason, climbing_since=opened)
     incident.failed_at = opened if past.cause is Cause.FAILED else None
-    for run in past.steps:
-        incident.step_counts[run.step] = max(run.run, incident.step_counts.get(run.step, 0))
+    incident.step_counts = {run.step: run.run for run in sorted(past.steps, key=lambda run: run.run)}
     return incident
 
 
@@ -384,7 +383,8 @@ def _next_step(record: Record, incident: OpenIncident, ran: tuple[PastRun, ...],
 def _spend(record: Record, ran: Iterable[PastRun], now: float) -> None:
     """Budgets count what was run before."""
     for key, times in _spent(ladder_of(record), ran, now).items():
-        record.detailed().step_runs.setdefault(key, []).extend(times)
+        details = record.detailed()
+        details.step_runs = {**details.step_runs, key: [*details.step_runs.get(key, ()), *times]}
 
 
 def _spent(ladder: Ladder, ran: Iterable[PastRun], now: float) -> dict[StepKey, list[float]]:

@@ -7,7 +7,7 @@ that it belongs to, ``deadlines`` by the time at which it is due.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any
 
@@ -73,7 +73,7 @@ class Table:
         """names whose last feed is to be written (last_feeds.py); as ``changed``"""
         self.checks_of: dict[str, tuple[str, ...]] = {}
         """by owner: the names of its checks (checks.py)"""
-        self.spent: dict[str, dict[StepKey, list[float]]] = {}
+        self.spent: dict[str, Mapping[StepKey, list[float]]] = {}
         """by name: what a watchdog that was released had used up of its budgets"""
         self.keeps_released = False
         self.released_here: set[str] = set()
@@ -134,7 +134,7 @@ class Table:
         self.released_here.discard(name)
         self.released_by_operator.discard(name)
 
-    def keep_spent(self, name: str, step_runs: dict[StepKey, list[float]]) -> None:
+    def keep_spent(self, name: str, step_runs: Mapping[StepKey, list[float]]) -> None:
         """Who is released and watched again has no new budget."""
         self.spent.pop(name, None)
         if step_runs:
@@ -228,11 +228,11 @@ class Table:
         if record.frame == frame:
             self.by_frame[frame] = fed
         elif record.declaration.feeders is not Feeders.LATEST and record.frame is not None:
-            frames = record.detailed().frames
-            if frame not in frames:
-                if len(frames) >= POOL_FRAMES_MAX:
+            details = record.detailed()
+            if frame not in details.frames:
+                if len(details.frames) >= POOL_FRAMES_MAX:
                     return
-                frames.append(frame)
+                details.frames += (frame,)
             self.by_frame[frame] = fed
         else:
             if record.frame is not None:
@@ -249,7 +249,7 @@ class Table:
         if record.details is not None and record.details.frames:
             for frame in record.details.frames:
                 self.by_frame.pop(frame, None)
-            record.details.frames.clear()
+            record.details.frames = ()
 
     # -- by owner -------------------------------------------------------------------------------------
 

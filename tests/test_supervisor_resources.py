@@ -30,7 +30,7 @@ STEPS = [
     "runtime.supervisor.Loop",
     "runtime.supervisor.AddressMonitor", "runtime.supervisor.Supervisor._opened", "runtime.loop.Driver",
     "runtime.loop.Outbox", "runtime.loop.Checkpoints", "runtime.loop.ProcessWatcher", "runtime.loop.KeyedExecutor",
-    "runtime.loop.MaintenanceClock", "outbox.outbox.Journal", "outbox.outbox.restore",
+    "runtime.loop.MaintenanceClock", "outbox.outbox.Journal", "outbox.outbox.place_of",
     "sources.sockets.Door", "sources.sockets.Listener", "sources.sockets.ControlSocket",
     "sources.sockets.EventSocket",
     "programs.program_watchdogs.ProgramManager", "programs.program_manager.ChildTable", "threading.Thread.start",

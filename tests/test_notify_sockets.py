@@ -190,7 +190,7 @@ def test_passed(bench: Bench) -> None:
             send(str(bench.directory / name), b"STATUS=%d" % number, flags=socket.MSG_DONTWAIT if number > 5 else 0)
         if number == 5:
             break
-    assert bench.notify.catch_up()
+    bench.notify.catch_up()
     assert all(bench.said(name)[-1] == Said(status="5") for name in ("a", "b", "c"))
 
 

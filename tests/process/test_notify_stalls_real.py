@@ -9,10 +9,11 @@ import signal
 import socket
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 
+from banken.client import Client
 from process.kit import until
 from process.notify_kit import Notifiers, notifier, notifiers
 from process.run_kit import table
@@ -67,6 +68,34 @@ def test_a_supervisor_that_is_stopped() -> None:
         assert not daemons.logged("expired")
         held_up = [float((daemons.run.place / f"{name}.longest").read_text()) for name in names]
         assert max(held_up) < STOP_S + 0.5
+
+
+FLOODS = r"""
+import os, socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect(os.environ["NOTIFY_SOCKET"])
+while True:
+    s.send(b"EXTEND_TIMEOUT_USEC=5000000\nREADY=1\nRELOADING=1\nMONOTONIC_USEC=1\nSTATUS=floods")
+"""
+
+
+def test_programs_that_flood_delay_no_verdict_on_others() -> None:
+    """What they say waits for the loop, each in its own queue: no turn counts as cut short for that, in which time
+    would run slower for all, and no barrier of a verdict is lost."""
+    hogs = [f"hog-{number}" for number in range(3)]
+    config = "".join(table(name, [sys.executable, "-S", "-c", FLOODS], timeout="60s") for name in hogs)
+    with notifiers(config) as daemons:
+        for name in hogs:
+            daemons.until(name, f"{name} floods", status="floods")
+        before = daemons.run.home.ask("summary")
+        with closing(Client(daemons.run.address, release_at_exit=False)) as client:
+            for number in range(5):
+                name = f"w-{number}"
+                client.watchdog(name, timeout=0.1, interval=60.0, resolution=0.0).feed()
+                daemons.until(name, f"{name} is found silent", state="expired")
+        after = daemons.run.home.ask("summary")
+        assert (after["overloads"], after["probes_lost"]) == (before["overloads"], before["probes_lost"])
+        assert not daemons.logged("hog-0 expired")
 
 
 def test_bad_input() -> None:

@@ -77,8 +77,8 @@ class HostNotify:
     def look_again(self) -> None:
         pass
 
-    def catch_up(self) -> bool:
-        return True
+    def catch_up(self) -> None:
+        pass
 
     def path(self, name: str) -> str | None:
         return None

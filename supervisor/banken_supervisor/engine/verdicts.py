@@ -119,12 +119,12 @@ class Verdicts:
         if due is None:
             return None
         later = self._long_reads.after(record.fed_at)
-        if self._waiting.is_calm or not record.is_judged or record.is_group:
-            return due + later
-        details = record.details
-        feeding = (record.owner, *(() if details is None or details.members is None else details.members))
-        waiting = sum(self._waiting.holds(record.name, process) for process in feeding)
-        if not waiting:
+        waiting = self._waiting.elsewhere(record.name)
+        if not self._waiting.is_calm:
+            details = record.details
+            feeding = (record.owner, *(() if details is None or details.members is None else details.members))
+            waiting += sum(self._waiting.holds(record.name, process) for process in feeding)
+        if not waiting or not record.is_judged or record.is_group:
             return due + later
         # It is judged when all that its process sent is taken; its silence also if it lasts ten times as long.
         again = now + LOOK_AGAIN_S + waiting * LOOK_EACH_S

@@ -155,6 +155,8 @@ class Waiting:
         """messages of this turn that are taken as they are read, in calm; the caller's to set"""
         self.speaker: Callable[[], int] = lambda: 0
         """the pid of the process whose connection is being read, as for ``source_of``"""
+        self.elsewhere: Callable[[str], int] = lambda name: 0
+        """how many messages about this watchdog wait outside, where each has a queue of its own (sd_notify)"""
         self.size = 0
         """bytes that wait"""
         self.taken = 0

@@ -26,8 +26,9 @@ from banken_supervisor.sources.poller import POLLIN, make_poller
 
 SUPPORTED = hasattr(socket, "SO_PASSCRED") and hasattr(os, "eventfd")
 
-RATE, BURST = 5_000, 1_000
-"""Datagrams of one socket that are read in a second, and at once."""
+RATE, RATE_MIN, BURST = 5_000, 500, 1_000
+"""Datagrams of one socket that are read in a second: where several send more than they may, they share the one, but
+each has the other; and at once."""
 
 QUEUE_MAX = 1_000
 """Datagrams of one socket that wait for the loop; beyond that they wait in the kernel."""
@@ -35,10 +36,7 @@ QUEUE_MAX = 1_000
 PORTION = 100
 """Datagrams that are read from one socket before the others have their turn."""
 
-PASS_MAX = 2_000
-"""The same for a barrier: more than the kernel queues, unless its administrator wants so."""
-
-CATCH_UP_S = 0.1
+CATCH_UP_S = 0.01
 """Seconds that ``catch_up`` takes, at most."""
 
 READY_MAX = 64
@@ -68,6 +66,8 @@ class _Door:
     at: float = 0.0
     """monotonic time of the tokens"""
     rests: bool = False
+    behind: bool = False
+    """the kernel may have more of it"""
 
 
 class NotifySockets:
@@ -93,6 +93,8 @@ class NotifySockets:
         self._turns: deque[str] = deque()
         """names of which something waits"""
         self._thread: threading.Thread | None = None
+        self._resting = 0
+        """how many sockets rest"""
         self._closed = self._has_news = False
         self._poller = make_poller() if SUPPORTED else None
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) if SUPPORTED else -1
@@ -186,21 +188,30 @@ class NotifySockets:
         if self._turns:
             self._tell_loop()
 
-    def catch_up(self) -> bool:
-        """Handle all that has reached the kernel by now: before a verdict, and before the end of a process. False:
-        there was too much."""
+    def catch_up(self) -> None:
+        """Handle what has reached the kernel by now, of each name in turn: before a verdict, and before the end of
+        a process. Where that is too much, ``waits`` says of whom."""
+        until = monotonic() + CATCH_UP_S
         if self._poller is not None and self._doors:
             with self._lock:
-                for descriptor, _ in self._poller.poll(0, len(self._by_fd) + 1):
-                    door = self._by_fd.get(descriptor)
-                    if isinstance(door, _Door):
-                        self._read(door, PASS_MAX)
-        return self.drain(CATCH_UP_S)[1]
+                found = [self._by_fd.get(each) for each, _ in self._poller.poll(0, len(self._by_fd) + 1)]
+                doors = [each for each in found if isinstance(each, _Door)]
+                for door in doors:
+                    door.behind = True
+                for door in doors:
+                    if monotonic() < until:
+                        self._read(door, PORTION, limited=False)
+        self.drain(CATCH_UP_S)
 
-    def drain(self, seconds: float) -> tuple[int, bool]:
-        """Handle what waits, of each name in turn, for at most so long. How many there were, and whether all."""
+    def waits(self, name: str) -> int:
+        """How many datagrams of this name are known to wait."""
+        door = self._doors.get(name)
+        return 0 if door is None else len(door.queue) + (door.behind or door.rests)
+
+    def drain(self, seconds: float) -> int:
+        """Handle what waits, of each name in turn, for at most so long. How many there were."""
         if not self._has_news:
-            return 0, True
+            return 0
         self._has_news = False
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._news)
@@ -226,11 +237,10 @@ class NotifySockets:
             if door.queue:
                 self._turns.append(name)
             if monotonic() >= until and self._turns:
-                self._turns.extend(deferred)
                 self._tell_loop()
-                return count, False
+                break
         self._turns.extend(deferred)
-        return count, True
+        return count
 
     def close(self) -> None:
         """Close all; the files stay for the next supervisor, whose own replace them."""
@@ -313,19 +323,20 @@ class NotifySockets:
             if isinstance(source, _Pipe):
                 self._read_pipe(source)
             elif source is not None:
-                self._read(source, PORTION)
+                self._read(source, PORTION, limited=True)
         return self._end_rests()
 
     def _end_rests(self) -> bool:
         """Whether one rests still."""
         assert self._poller is not None
-        now, found = monotonic(), False
+        now, resting = monotonic(), 0
         for door in self._doors.values():
-            if door.rests and len(door.queue) < QUEUE_MAX and _tokens(door, now) > PORTION:
+            if door.rests and len(door.queue) < QUEUE_MAX and self._tokens(door, now) > PORTION:
                 door.rests = False
                 self._poller.modify(door.socket.fileno(), POLLIN)
-            found |= door.rests
-        return found
+            resting += door.rests
+        self._resting = resting
+        return resting > 0
 
     def _read_pipe(self, pipe: _Pipe) -> None:
         """A line is the end of it, and so is its end."""
@@ -345,14 +356,15 @@ class NotifySockets:
             self._turns.append(door.name)
             self._tell_loop()
 
-    def _read(self, door: _Door, most: int) -> None:
-        """Read at most so many datagrams."""
+    def _read(self, door: _Door, most: int, *, limited: bool) -> None:
+        """Read at most so many datagrams; ``limited``: and no more than its rate."""
         allowed = min(most, QUEUE_MAX - len(door.queue))
-        if most == PORTION:
-            allowed = min(allowed, int(_tokens(door, monotonic())))
+        if limited:
+            allowed = min(allowed, int(self._tokens(door, monotonic())))
         for _ in range(allowed):
             datagram = receive(door.name, door.socket)
             if datagram is None:
+                door.behind = False
                 break
             door.tokens -= 1
             last = door.queue[-1] if door.queue else None
@@ -361,13 +373,14 @@ class NotifySockets:
             else:
                 self._queue(door, datagram)
         else:
-            if most == PORTION and allowed < PORTION and not door.rests:
+            door.behind = True
+            if limited and allowed < PORTION and not door.rests:
                 assert self._poller is not None
                 door.rests = True
                 self._poller.modify(door.socket.fileno(), 0)
 
-
-def _tokens(door: _Door, now: float) -> float:
-    door.tokens = min(BURST, door.tokens + (now - door.at) * RATE)
-    door.at = now
-    return door.tokens
+    def _tokens(self, door: _Door, now: float) -> float:
+        rate = max(RATE_MIN, RATE / max(1, self._resting))
+        door.tokens = min(BURST, door.tokens + (now - door.at) * rate)
+        door.at = now
+        return door.tokens

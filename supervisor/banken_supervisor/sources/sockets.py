@@ -100,7 +100,7 @@ class Sockets:
         """Messages that are read may wait there, by the process that has the connection. Where many do, or many are
         none of banken's, it is not read: they wait in the kernel, and then with their sender. ``refused``: how many
         of all were, by reason."""
-        waiting.speaker = self.listener.speaker_pid
+        waiting.speaker, waiting.elsewhere = self.listener.speaker_pid, self.notify.waits
         self.listener.garbage = lambda: refused["garbage"] + refused["shape"]
         self.listener.rests = lambda connection: (
             connection.door.terms is FEEDS_TERMS and waiting.is_full(connection.door.principal, connection.pid)
@@ -120,7 +120,7 @@ class Sockets:
         fault: Callable[[Exception], None],
     ) -> tuple[int, bool]:
         """As ``Listener.drain``, of all sources."""
-        count, complete = self.notify.drain(seconds / 2)
+        count, complete = self.notify.drain(seconds / 2), True  # what is left concerns nobody else (``waits``)
         if self._tcp is not None:
             given, is_all = self._tcp.drain(read, limit, seconds / 2, fault)
             count, complete = count + given, complete and is_all
@@ -132,10 +132,9 @@ class Sockets:
 
     def send_barrier(self, frame: bytes) -> None:
         """As ``Listener.send_barrier``, when what came by all other sources has been read. Of sd_notify that is
-        done at once; where it is too much, the barrier is lost, and the engine asks for another."""
+        done at once; where it is too much, whose it is waits for its verdict."""
         self._barrier = frame
-        if not self.notify.catch_up():
-            return
+        self.notify.catch_up()
         if self._tcp is not None:
             self._tcp.send_barrier()
         else:

@@ -8,8 +8,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,15 @@ from typing import Any
 import pytest
 from journal_kit import NOW, WAIT, Opening, opened, until, write
 
-from banken_supervisor.journal import Condition, EventSeen, JournalRefused, JournalSettings, Limits, reading
+from banken_supervisor.journal import (
+    Condition,
+    EventSeen,
+    JournalRefused,
+    JournalSettings,
+    Limits,
+    Restored,
+    reading,
+)
 from banken_supervisor.journal.journal_file import JournalProcessEnded
 from banken_supervisor.journal.journal_process import JournalProcess, place_of
 from banken_supervisor.journal.open_files import OpenFiles
@@ -206,3 +215,85 @@ def _state(number: int) -> str:
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return "Z"
+
+
+def test_a_process_that_somebody_stopped_is_continued(path: str, opening: Opening, place: JournalProcess) -> None:
+    """Else the journal would wait for ever, and so would the end of the supervisor."""
+    journal = opening(place=place)
+    journal.record(opened(1))
+    assert journal.flush(WAIT)
+    os.kill(pid(place), signal.SIGSTOP)
+    journal.record(opened(2))
+    assert journal.flush(WAIT), journal.state()
+    os.kill(pid(place), signal.SIGSTOP)
+    number = pid(place)
+    assert journal.close(WAIT)
+    assert _state(number) == "Z"  # of one that was collected nothing is there, either
+    assert len(reading.incidents(path)) == 2
+
+
+def test_an_entry_that_cannot_be_sent_holds_up_no_other(path: str, opening: Opening, place: JournalProcess) -> None:
+    journal = opening(place=place)
+    deep: list[Any] = []
+    for _ in range(5_000):
+        deep = [deep]
+    for number, odd in enumerate((lambda: None, deep, threading.Lock())):
+        journal.record(opened(number))
+        journal.record(EventSeen(number, NOW, "t", "w", {"odd": odd}))
+    assert journal.flush(WAIT), journal.state()
+    assert len(reading.incidents(path)) == 3
+    assert (journal.state()["state"], journal.state()["refused"]) == ("ok", 3)
+    assert "EventSeen" in journal.state()["refusal"]
+
+
+def test_one_that_ends_again_and_again_is_started_ever_more_slowly(
+    path: str, opening: Opening, place: JournalProcess
+) -> None:
+    """Also where each of them could write."""
+    told: list[Condition] = []
+    journal = opening(place=place, changed=told.append)
+    until = time.monotonic() + 3.0
+    number = 0
+    while time.monotonic() < until:
+        journal.record(opened(number))
+        number += journal.flush(0.5)
+        with suppress(AssertionError, ProcessLookupError):
+            os.kill(pid(place), signal.SIGKILL)
+    assert journal.flush(WAIT), journal.state()
+    assert len([each for each in told if each.state == "failing"]) <= 8
+    assert len(reading.incidents(path)) >= number
+
+
+def test_what_was_left_is_handed_over_and_not_kept(path: str, opening: Opening) -> None:
+    """It may be a million watchdogs."""
+    write(path, opened(1))
+    journal = opening(restores=True)
+    assert len(journal.left().open) == 1
+    assert journal.left() == Restored()
+
+
+CUT_WHILE_IDLE = """
+import os, sys, time
+from journal_kit import WAIT, opened
+from banken_supervisor.journal import Journal, reading
+
+path = sys.argv[1]
+journal = Journal(path, "run-1")
+for number in range(3):
+    journal.record(opened(number))
+    assert journal.flush(WAIT), journal.state()
+    time.sleep(0.2)
+    os.truncate(f"{path}-shm", (0, 100, 20_000)[number])
+journal.record(opened(3))
+assert journal.flush(WAIT), journal.state()
+print(len(reading.incidents(path)))
+"""
+
+
+def test_an_index_that_is_cut_between_commits_ends_no_program_that_embeds_a_supervisor(path: str) -> None:
+    """It has the file open itself. The cut is seen before the index is touched again."""
+    done = subprocess.run(
+        [sys.executable, "-c", CUT_WHILE_IDLE, path],
+        capture_output=True, text=True, timeout=50, cwd=Path(__file__).parent,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "4\n"), done.stderr

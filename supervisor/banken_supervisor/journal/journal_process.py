@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
+import select
+import signal
 import socket
 import subprocess
 import sys
@@ -31,10 +34,16 @@ from banken_supervisor.journal.retention import Limits
 END_S = 1.0
 """Seconds that the process has to end in order; then it is killed."""
 
-_MARK = {"BANKEN_RUN": ""}
+STOPPED_S = 1.0
+"""Seconds without an answer after which it is continued: somebody may have stopped it."""
 
 TRIES = 3
 """How often it is asked for what the last supervisor left, where it ends meanwhile."""
+
+UNSENDABLE = pickle.PicklingError, TypeError, AttributeError, ValueError, RecursionError
+"""What pickle raises for what it cannot write."""
+
+_MARK = {"BANKEN_RUN": ""}
 
 
 class JournalProcess:
@@ -45,13 +54,13 @@ class JournalProcess:
 
     def restore(self, path: str) -> Restored:
         """As ``reading.restore``."""
-        why = []
+        why = ""
         for _ in range(TRIES):
             try:
                 return self._running().ask("restore", path)  # type: ignore[no-any-return]
             except JournalProcessEnded as fault:
-                why = [str(fault)]
-        return Restored(problems=why)
+                why = str(fault)
+        return Restored(problems=[why])
 
     def find(self, path: str, *search: Any) -> list[IncidentRecord]:
         """As ``reading.find``, in a process for that alone: it may take long. JournalProcessEnded."""
@@ -97,6 +106,8 @@ class _Process:
                 self._connection = Connection(ours.detach())
         except OSError as fault:
             raise JournalProcessEnded(f"the journal's process cannot be started: {fault.strerror}") from None
+        self._poll = select.poll()
+        self._poll.register(self._connection.fileno(), select.POLLIN)
         self._how = ""
         """how it ended"""
 
@@ -106,13 +117,20 @@ class _Process:
         return self._connection.closed
 
     def ask(self, what: str, *args: Any) -> Any:
-        """What this method of ``Runner`` returns, or raises, there. JournalProcessEnded."""
+        """What this method of ``Runner`` returns, or raises, there. JournalProcessEnded; what pickle raises where
+        the arguments cannot be sent."""
+        question = pickle.dumps((what, args))
         try:
-            self._connection.send((what, args))
+            self._connection.send_bytes(question)
+            while not self._poll.poll(STOPPED_S * 1000):
+                self._process.send_signal(signal.SIGCONT)  # whoever may have stopped it
             is_raised, found = self._connection.recv()
         except (EOFError, OSError):
             self.end()
             raise JournalProcessEnded(f"the process that had it open: {self._how}") from None
+        except BaseException:
+            self.end()  # nobody knows where in an answer it is
+            raise
         if is_raised:
             raise found
         return found
@@ -122,6 +140,7 @@ class _Process:
         if self.has_ended:
             return
         self._connection.close()
+        self._process.send_signal(signal.SIGCONT)
         try:
             status = self._process.wait(END_S)
         except subprocess.TimeoutExpired:
@@ -138,8 +157,13 @@ class FileInProcess:
         self.state = state
 
     def write(self, entries: Collection[Entry]) -> list[str]:
-        refused, self.state = self._process.ask("write", entries)
-        return list(refused)
+        unsendable: list[str] = []
+        try:
+            refused, self.state = self._process.ask("write", entries)
+        except UNSENDABLE:
+            sound = [each for each in entries if _is_sendable(each, unsendable)]
+            refused, self.state = self._process.ask("write", sound)
+        return [*refused, *unsendable]
 
     def tidy(self, now: float) -> None:
         self.state = self._process.ask("tidy", now)
@@ -151,6 +175,15 @@ class FileInProcess:
     def close(self) -> None:
         with contextlib.suppress(JournalProcessEnded):
             self._process.ask("close")
+
+
+def _is_sendable(entry: Entry, why: list[str]) -> bool:
+    try:
+        pickle.dumps(entry)
+    except UNSENDABLE as fault:
+        why.append(f"{type(entry).__name__}: {fault}")
+        return False
+    return True
 
 
 def place_of(settings: JournalSettings) -> Place:

@@ -5,6 +5,7 @@ SQLite itself does not look: it would write on into a log that was cut or remove
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 _CUT = os.stat_result((0,) * 10)
@@ -34,13 +35,24 @@ class OpenFiles:
         file, log, index = self._found()
         if not _same(file, self._file):
             return False
+        if _same(index, self._index) and index.st_size < self._index.st_size:
+            self._mend_index()
+            return True
         return (
             (file.st_size, file.st_mtime_ns) != (self._file.st_size, self._file.st_mtime_ns)
             or not _same(log, self._log)
             or log.st_size < self._log.st_size
             or not _same(index, self._index)
-            or index.st_size < self._index.st_size
         )
+
+    def _mend_index(self) -> None:
+        """Make it as long as it was, and empty: SQLite, which maps it into memory, makes it again from the log.
+
+        By its path: a descriptor of it that was closed here would end SQLite's locks on it.
+        """
+        with contextlib.suppress(OSError):
+            os.truncate(f"{self._path}-shm", 0)
+            os.truncate(f"{self._path}-shm", self._index.st_size)
 
     def _found(self) -> tuple[os.stat_result, os.stat_result, os.stat_result]:
         return _stat(self._path), _stat(f"{self._path}-wal"), _stat(f"{self._path}-shm")

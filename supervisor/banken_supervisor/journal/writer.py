@@ -38,6 +38,9 @@ BATCH_BYTES_MAX = 8 * 1024 * 1024
 RETRY_MIN, RETRY_MAX = 0.05, 5.0
 """Seconds before the next attempt after a failure; doubling."""
 
+STEADY_S = 60.0
+"""Where a process that had the file open has ended, it is not the first failure any more for so long."""
+
 LAST_ATTEMPT_S = 1.0
 """Seconds that an attempt which is under way at the end may take."""
 
@@ -104,6 +107,9 @@ class Journal:
         self._files: OpenFiles | None = None
         """while that is open: what became of its files"""
         self._failures = 0
+        """in a row"""
+        self._ended_at = -math.inf
+        """when the process that had the file open ended, monotonic time"""
         self._settled = 0
         """the last ticket when the queue was empty: entries up to it are on disk, or were dropped"""
         self._aside: str | None = None
@@ -172,10 +178,11 @@ class Journal:
         return len(self._queue)
 
     def left(self) -> Restored:
-        """What the last supervisor left, once that is read."""
-        while self._left is None:
+        """What the last supervisor left, once that is read; it is handed over, and not kept here."""
+        while self._left is None and self._thread.is_alive():
             time.sleep(0.002)
-        return self._left
+        left, self._left = self._left, Restored()
+        return left or Restored(problems=["the journal's thread has ended"])
 
     def flush(self, wait: float) -> bool:
         """Wait at most ``wait`` seconds until all that was recorded is on disk. Not for the loop."""
@@ -216,7 +223,7 @@ class Journal:
         try:
             return self._place.restore(self.path)
         except Exception as fault:  # noqa: BLE001  (a supervisor waits for it)
-            return Restored(problems=[str(fault)])
+            return Restored(problems=[str(fault) or type(fault).__name__])
 
     def _turn(self) -> None:
         """Write one batch, or delete something old, or wait."""
@@ -282,7 +289,8 @@ class Journal:
             self._queue.give_back(batch)
             return
         self._written(file, files)
-        self._failures = 0
+        if monotonic() > self._ended_at + STEADY_S:
+            self._failures = 0
         self._last_commit = wall()
         self.durable = batch[-1][0]
         self._queue.written()
@@ -302,8 +310,9 @@ class Journal:
         if self._file is not None and self._files is not None:
             self._file.rollback()
             self._files.left()  # what failed may have written something
-            # What became of the files meanwhile was not seen.
-            self._resync |= isinstance(fault, JournalProcessEnded)
+            if isinstance(fault, JournalProcessEnded):
+                self._resync = True  # what became of the files meanwhile was not seen
+                self._ended_at = monotonic()
             if kind != "passing":
                 self._file.close()
                 self._file = None

@@ -14,6 +14,7 @@ from banken_supervisor.engine.process_lifecycle import LEAVING_S
 from banken_supervisor.engine.states import State
 from engine_kit import ALICE, BOB, ELSEWHERE, TEN, Bench, ends, feeds, opened, told
 
+NEWEST = ProcessIdentity(b"bootboot", 900, 90_000, b"nnnn")
 CAROL = ProcessIdentity(b"bootboot", 30, 300, b"cccc")
 EACH = TEN._replace(feeders=Feeders.EACH)
 POOL = TEN._replace(feeders=Feeders.ANY)
@@ -74,6 +75,37 @@ def test_a_name_goes_back_to_the_process_that_had_it_before(status: int | None) 
     assert bench.say(Kind.FEED) is None
     bench.jump(10.5)
     assert opened(bench) == [("w", "timeout", ALICE.pid)]
+
+
+def test_of_several_that_had_it_before_the_newest_that_feeds_has_it_again() -> None:
+    """Also where an older one feeds more often. One that hangs meanwhile, and then feeds again, is newer still."""
+    bench = Bench()
+    for who in (ALICE, BOB, NEWEST):
+        feeds(bench, who)
+    for who in (BOB, ALICE):
+        bench.jump(0.5)
+        bench.feed(who=who)
+    ends(bench, NEWEST, -9)
+    assert [each["pid"] for each in told(bench, "handed-back")] == [BOB.pid]
+    assert bench.say(Kind.FEED, who=BOB) is None
+    assert bench.say(Kind.FEED) is not None
+
+
+def test_one_that_hung_when_the_name_went_to_an_older_one_takes_it_back() -> None:
+    """It is the newer one of the two that live."""
+    bench = Bench()
+    for who in (ALICE, BOB, NEWEST):
+        feeds(bench, who)
+    for _ in range(15):
+        bench.jump(1.0)
+        bench.feed()
+        bench.feed(who=NEWEST)
+    ends(bench, NEWEST, -9)
+    assert [each["pid"] for each in told(bench, "handed-back")] == [ALICE.pid]
+    assert bench.say(Kind.FEED, who=BOB) is None
+    record = bench.engine.get("w")
+    assert record is not None
+    assert record.owner == BOB
 
 
 def test_a_parent_that_hangs_while_its_child_ends_well_is_found() -> None:

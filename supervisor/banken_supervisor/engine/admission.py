@@ -282,7 +282,8 @@ def is_displaced(record: Record, process: ProcessIdentity) -> bool:
     """
     owner = record.owner
     if record.details is not None and process in record.details.displaced:
-        return record.owner_lives or record.details.displaced[process] == ENDED
+        is_newer = owner is not None and process.boot == owner.boot and 0 < owner.start < process.start
+        return (record.owner_lives and not is_newer) or record.details.displaced[process] == ENDED
     return (
         owner is not None and record.owner_lives and process.boot == owner.boot and 0 < process.start < owner.start
     )

@@ -353,14 +353,19 @@ class ProcessLifecycle:
         self._table.arm(record)
 
     def _heir(self, record: Record, details: Details, now: float) -> ProcessIdentity | None:
-        """The process that had the name before and lives: the one that was heard last."""
+        """The process that had the name before and lives: of those that still feed a host's newest, else the one
+        that was heard last."""
         since = now - record.declaration.timeout - record.resolution
         living = {
-            heard: process
+            process: heard
             for process, heard in details.displaced.items()
             if heard != ENDED and (self.lives(process) or (heard >= since and not self.has_ended(process)))
         }
-        return living[max(living)] if living else None
+        if not living:
+            return None
+        last = max(living, key=lambda process: living[process])
+        feeding = [each for each, heard in living.items() if each.boot == last.boot and heard >= since]
+        return max(feeding, key=lambda process: process.start, default=last)
 
     def _release(
         self, record: Record, process: ProcessIdentity | None, status: int | None, now: float, out: list[Effect]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import os
+import resource
 import socket
 import threading
 import time
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from banken_supervisor.sources.notify_datagram import Datagram
-from banken_supervisor.sources.notify_fields import PLAIN_FEED, Said
+from banken_supervisor.sources.notify_door import DESCRIPTORS_MAX, DESCRIPTORS_SHARE
+from banken_supervisor.sources.notify_fields import PLAIN_FEED, Said, parse
 from banken_supervisor.sources.notify_sockets import SUPPORTED, NotifySockets
 
 pytestmark = pytest.mark.skipif(not SUPPORTED, reason="this system does not tell who sends a datagram")
@@ -117,7 +119,7 @@ def test_descriptors_are_closed(bench: Bench) -> None:
 
 
 def test_barrier(bench: Bench) -> None:
-    """The descriptor of BARRIER=1 is closed when all that was said before has been handled; ten thousand leave
+    """The descriptor of BARRIER=1 is closed when all that was said before has been handled; a thousand leave
     nothing behind."""
     path = bench.open("db")
     send(path, b"STATUS=first")
@@ -144,13 +146,97 @@ def test_barrier(bench: Bench) -> None:
     def flood() -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, open("/dev/null") as null:
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [null.fileno()]))]
-            for _ in range(10_000):
+            for _ in range(1_000):
                 sender.sendmsg([b"BARRIER=1"], rights, 0, path)
         ends.set()
 
     threading.Thread(target=flood).start()
-    bench.until(lambda: ends.is_set() and len(bench.taken) >= 10_003, "all barriers are handled")
+    bench.until(lambda: ends.is_set() and len(bench.taken) >= 1_003, "all barriers are handled")
     assert descriptors() == before
+
+
+def barriers(path: str, count: int) -> int:
+    """Send so many, as far as they are taken; how many that were."""
+    with open("/dev/null") as null:
+        for number in range(count):
+            if not send_within(0.2, path, b"BARRIER=1", [null.fileno()]):
+                return number
+    return count
+
+
+def send_within(seconds: float, path: str, data: bytes, fds: list[int] | None = None) -> bool:
+    """Whether the kernel had room for it in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            send(path, data, fds, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.001)
+        else:
+            return True
+
+
+def test_descriptors_that_wait_are_bounded(bench: Bench) -> None:
+    """Of one socket, and of all a share of the limit: while the loop takes nothing, a hundred barriers of each of
+    eight programs take no more. One that has none waiting is heard with its own, and all are answered then."""
+    path = bench.open("first")
+    send(path, b"STATUS=begins")
+    bench.until(lambda: bench.taken, "the thread runs")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, limits[1]))
+    try:
+        before = len(descriptors())
+        sent = barriers(path, 100)
+        assert 0 < len(descriptors()) - before <= DESCRIPTORS_MAX
+        for number in range(7):
+            sent += barriers(bench.open(f"other {number}"), 100)
+        last = bench.open("honest")
+        send(last, b"READY=1")
+        sent += barriers(last, 1)
+        time.sleep(0.2)
+        opened = 8  # sockets
+        assert len(descriptors()) - before - opened <= 512 // DESCRIPTORS_SHARE + 9
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    bench.notify.drain(1.0)
+    assert bench.said("honest") == [Said(ready=True), Said(barrier=True)]
+    bench.until(lambda: len(bench.taken) == sent + 2, "all are handled")
+    assert len(descriptors()) == before + opened
+
+
+def test_a_feed_behind_barriers_counts(bench: Bench) -> None:
+    """More barriers than may wait, and a feed behind them: before a verdict it is read."""
+    path = bench.open("db")
+    assert barriers(path, DESCRIPTORS_MAX + 6) == DESCRIPTORS_MAX + 6
+    assert send_within(WAIT_S, path, b"WATCHDOG=1")
+    assert bench.notify.catch_up()
+    assert bench.said("db") == [Said(barrier=True)] * (DESCRIPTORS_MAX + 6) + [PLAIN_FEED]
+
+
+def test_a_datagram_opens_few_descriptors(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 253 that it brings hardly any are open here, not even until it was taken apart."""
+    opened: list[int] = []
+
+    def taken_apart(data: bytes, count: int) -> Said | str:
+        opened.append(len(descriptors()) - before)
+        return parse(data, count)
+
+    path = bench.open("db")
+    send(path, b"STATUS=first")
+    bench.until(lambda: bench.taken, "the thread runs")
+    before = len(descriptors())
+    monkeypatch.setattr("banken_supervisor.sources.notify_datagram.parse", taken_apart)
+    null = os.open("/dev/null", os.O_RDONLY)
+    try:
+        send(path, b"FDSTORE=1", [null] * 253)
+        send(path, b"BARRIER=1", [null] * 253)
+        bench.until(lambda: len(bench.taken) == 3, "all are taken")
+    finally:
+        os.close(null)
+    assert max(opened) < 20
+    assert isinstance(bench.said("db")[-1], str), "a barrier with more than one is none"
 
 
 def test_one_floods(bench: Bench) -> None:

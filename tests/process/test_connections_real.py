@@ -9,9 +9,11 @@ import pytest
 
 from banken.address import resolve
 from banken.client.sender import Sender
+from banken.control import Control
 from banken.protocol.codec import encode
 from banken.protocol.messages import Declaration, Kind, Message
 from process.kit import Child, Home, until
+from process.run_kit import running
 
 pytestmark = pytest.mark.process
 
@@ -48,6 +50,28 @@ def test_a_low_limit_of_descriptors_and_a_flood_of_connections_end_nothing(home:
     flood.kill()
     until(lambda: home.ask("summary")["connections"] < WORKERS + 10, "the rest is given back")
     assert supervisor.running()
+
+
+LOW, COMMANDS = 64, 6
+
+
+def test_commands_run_beside_a_crowd_under_a_limit_of_64() -> None:
+    """300 connections of one process that say who they are and no more: the commands of steps run, all at once."""
+    config = "".join(
+        f'[[watchdog]]\nname = "w{number}"\ntimeout = "1s"\n'
+        'ladder = [{ do = "exec", command = ["sh", "-c", "sleep 0.3; echo $BANKEN_NAME >> @PLACE@/told"] }]\n'
+        for number in range(COMMANDS)
+    )
+    with running(config, under=("sh", "-c", f'ulimit -n {LOW}; exec "$@"', "sh")) as one:
+        one.home.start("raw", "crowd", 300).hear(60)
+        summary = one.home.ask("summary")
+        assert 8 <= summary["connections"] <= summary["connections_max"] < LOW
+        with Control(one.address, 15.0) as control:
+            for number in range(COMMANDS):
+                feed = Message(Kind.FEED, f"w{number}", None, 0.0, Declaration(1.0, 60.0, 60.0))
+                control.request("tell", frame=encode(feed))
+        until(lambda: len(one.lines()) == COMMANDS, "all commands run", 20)
+        assert "Too many open files" not in one.log.read_text()
 
 
 def test_a_stop_convicts_nobody_whatever_the_senders_hold(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,14 @@
 """Connections of local processes: accepted and counted, and closed where they take more than their share.
 
 Who has connected is the kernel's word (SO_PEERCRED). There may be fewer connections than the system allows
-descriptors. When all are taken, who has the most (a process, or all processes of another user) gives one to who has
-fewer.
+descriptors, and fewer than it leaves beside what is open at the start and what a command needs. When all are taken,
+who has the most (a process, or all processes of another user) gives one to who has fewer.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import socket
 import struct
 from collections.abc import Callable
@@ -20,11 +19,16 @@ from time import monotonic
 from typing import Protocol
 
 from banken_supervisor.engine.principal import AnyPrincipal, OtherUser, Principal, Refusal
+from banken_supervisor.processes import descriptor_limit
 from banken_supervisor.sources.poller import POLLIN, POLLOUT, Poller
 from banken_supervisor.sources.zmtp import Incoming, Terms
 
 CONNECTIONS_MAX = 100_000
 """Connections at most, whatever the limit of descriptors."""
+
+RESERVE = 32
+"""Descriptors that connections leave for what is opened later: the journal's process, and above all the commands of
+steps, each of which takes up to eight for a moment."""
 
 BACKLOG = 4_096
 """Connections that the kernel holds until they are accepted (it may allow fewer)."""
@@ -49,11 +53,12 @@ _PEERCRED = getattr(socket, "SO_PEERCRED", None)
 """None: this system does not say who has connected"""
 
 
-def connections_max() -> int:
+def connections_max(others: int) -> int:
     """Connections that there may be: three of eight descriptors that this process may open are for the rest, above
-    all for watching the ends of processes."""
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return CONNECTIONS_MAX if soft == resource.RLIM_INFINITY else max(8, min(CONNECTIONS_MAX, soft * 5 // 8))
+    all for watching the ends of processes. ``others``: how many are open for it already, which under a low limit is
+    more than that leaves."""
+    limit = descriptor_limit.limit()
+    return max(8, min(CONNECTIONS_MAX, limit * 5 // 8, limit - others - RESERVE))
 
 
 class Handler(Protocol):
@@ -156,6 +161,8 @@ class Connections:
         """by holder, the newest last"""
         self._silent: dict[Connection, None] = {}
         """those whose handshake is not over, the oldest first"""
+        self._others: int | None = None
+        """descriptors that were open when the loop began to accept"""
         self._rests_until = inf
         """monotonic time until which no connection is accepted; inf: they are accepted"""
 
@@ -165,7 +172,9 @@ class Connections:
     @property
     def most(self) -> int:
         """Connections that there may be."""
-        return min(connections_max(), self.limit() or CONNECTIONS_MAX)
+        if self._others is None:
+            self._others = descriptor_limit.used() - len(self)
+        return min(connections_max(self._others), self.limit() or CONNECTIONS_MAX)
 
     def open(self, door: Door) -> None:
         """Accept connections at this door from now on."""

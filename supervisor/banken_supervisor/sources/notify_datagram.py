@@ -18,8 +18,9 @@ from banken_supervisor.sources.notify_fields import DATAGRAM_MAX, Said, parse
 _SO_PASSPIDFD, _SCM_PIDFD = 76, 4
 """Of <linux/socket.h>, since 6.5: a descriptor of the sender comes with each datagram."""
 
-_FDS_MAX = 253
-"""SCM_MAX_FD: descriptors that one datagram may bring."""
+_SPACE = socket.CMSG_SPACE(12) + socket.CMSG_SPACE(4) + socket.CMSG_SPACE(8)
+"""Bytes for credentials, a pidfd, and enough descriptors to see that they are more than one. Of the 253 that a
+datagram may bring the kernel closes the others: while all were open, nobody else might get one."""
 
 _CREDENTIALS = struct.Struct("=iII")
 
@@ -44,6 +45,11 @@ class Datagram(NamedTuple):
     barrier: int = -1
     """the descriptor of BARRIER=1: its sender waits until it is closed"""
 
+    @property
+    def descriptors(self) -> int:
+        """How many it keeps open."""
+        return (self.sender >= 0) + (self.barrier >= 0)
+
     def close(self) -> None:
         """Close its descriptors."""
         for each in (self.sender, self.barrier):
@@ -54,9 +60,8 @@ class Datagram(NamedTuple):
 def receive(name: str, sock: socket.socket) -> Datagram | None:
     """The next datagram; None: there is none. Every descriptor that comes with it is closed, or in it."""
     flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-    space = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4) + socket.CMSG_SPACE(4 * _FDS_MAX)
     try:
-        data, ancillary, _, _ = sock.recvmsg(DATAGRAM_MAX + 1, space, flags)
+        data, ancillary, _, _ = sock.recvmsg(DATAGRAM_MAX + 1, _SPACE, flags)
     except (BlockingIOError, InterruptedError):
         return None
     except OSError:  # it was closed, or memory is short: then it is tried again

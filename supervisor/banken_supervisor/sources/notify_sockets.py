@@ -5,8 +5,8 @@ may be a helper, or may run in a container; and its queue is short (``net.unix.m
 floods it would block all others. So the socket is the name, whoever sends.
 
 A thread reads all of them at once, whatever the loop does, notes when each datagram came, and queues what it says
-for the loop. A plain feed replaces one that still waits, and who sends more than ``RATE`` datagrams a second waits
-in the kernel: that holds up itself alone.
+for the loop. A plain feed replaces one that still waits, and who sends more datagrams a second than may be read, or
+has too many descriptors here (which come with BARRIER=1), waits in the kernel: that holds up itself alone.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic, sleep
 
 from banken_supervisor.sources.notify_datagram import Datagram, bind, fitting, receive
+from banken_supervisor.sources.notify_door import Door, WaitingDescriptors
 from banken_supervisor.sources.notify_fields import PLAIN_FEED, Said
 from banken_supervisor.sources.poller import POLLIN, make_poller
 
 SUPPORTED = hasattr(socket, "SO_PASSCRED") and hasattr(os, "eventfd")
-
-RATE, RATE_MIN, BURST = 5_000, 500, 1_000
-"""Datagrams of one socket that are read in a second: where several send more than they may, they share the one, but
-each has the other; and at once."""
 
 QUEUE_MAX = 1_000
 """Datagrams of one socket that wait for the loop; beyond that they wait in the kernel."""
 
 PORTION = 100
 """Datagrams that are read from one socket before the others have their turn."""
+
+PASSES = 3
+"""How often it reads those again of which too many descriptors waited."""
 
 CATCH_UP_S = 0.01
 """Seconds that ``catch_up`` takes, at most."""
@@ -56,20 +56,6 @@ class _Pipe:
     end: int
 
 
-@dataclass(eq=False)
-class _Door:
-    name: str
-    path: str
-    socket: socket.socket
-    queue: deque[Datagram] = field(default_factory=deque)
-    tokens: float = BURST
-    at: float = 0.0
-    """monotonic time of the tokens"""
-    rests: bool = False
-    behind: bool = False
-    """the kernel may have more of it"""
-
-
 class NotifySockets:
     """Opened and closed from any thread; drained by the loop's. Without one that is open it costs nothing.
 
@@ -87,9 +73,10 @@ class NotifySockets:
         """is told of an exception of ``handle``, which costs one datagram"""
         self._bound, self._unbound = bound, unbound
         self._lock = threading.RLock()
-        self._doors: dict[str, _Door] = {}
-        self._by_fd: dict[int, _Door | _Pipe] = {}
+        self._doors: dict[str, Door] = {}
+        self._by_fd: dict[int, Door | _Pipe] = {}
         self._pipes: dict[str, _Pipe] = {}
+        self._descriptors = WaitingDescriptors()
         self._turns: deque[str] = deque()
         """names of which something waits"""
         self._thread: threading.Thread | None = None
@@ -119,7 +106,7 @@ class NotifySockets:
         if door is not None and door.path == path:
             return path
         self.close_one(name)
-        door = _Door(name, path, bind(path, uid))
+        door = Door(name, path, bind(path, uid))
         with self._lock:
             if self._closed:
                 door.socket.close()
@@ -194,14 +181,18 @@ class NotifySockets:
         until = monotonic() + CATCH_UP_S
         if self._poller is not None and self._doors:
             with self._lock:
-                found = [self._by_fd.get(each) for each, _ in self._poller.poll(0, len(self._by_fd) + 1)]
-                doors = [each for each in found if isinstance(each, _Door)]
-                for door in doors:
-                    door.behind = True
-                for door in doors:
-                    if monotonic() < until:
-                        self._read(door, PORTION, limited=False)
-        self.drain(CATCH_UP_S)
+                ready = {self._by_fd.get(each) for each, _ in self._poller.poll(0, len(self._by_fd) + 1)}
+                for door in self._doors.values():
+                    door.behind = door in ready
+                doors = {each for each in self._doors.values() if each.behind or each in self._descriptors.held_up}
+            for _ in range(PASSES):
+                with self._lock:
+                    doors = {each for each in doors if monotonic() < until and not self._read(each, limited=False)}
+                self.drain(max(0.0, until - monotonic()))
+                if not doors:
+                    return
+        else:
+            self.drain(CATCH_UP_S)
 
     def waits(self, name: str) -> int:
         """How many datagrams of this name are known to wait."""
@@ -227,12 +218,17 @@ class NotifySockets:
             try:
                 if not self.handle(datagram):
                     with self._lock:
-                        door.queue.appendleft(datagram)
-                    deferred.append(name)
+                        if self._doors.get(name) is not door:  # it was closed meanwhile
+                            self._descriptors.close(door, datagram)
+                        else:
+                            door.queue.appendleft(datagram)
+                            deferred.append(name)
                     continue
             except Exception as error:  # noqa: BLE001  # the next one is independent of it
                 self.fault(error)
-            datagram.close()
+            if datagram.descriptors:
+                with self._lock:
+                    self._descriptors.close(door, datagram)
             count += 1
             if door.queue:
                 self._turns.append(name)
@@ -267,15 +263,16 @@ class NotifySockets:
             self.close_one(name)
             self.open(name, path, uid)
 
-    def _drop(self, door: _Door) -> None:
+    def _drop(self, door: Door) -> None:
         if self._poller is not None:
             with contextlib.suppress(OSError, KeyError):
                 self._poller.unregister(door.socket.fileno())
         self._by_fd.pop(door.socket.fileno(), None)
         door.socket.close()
         for datagram in door.queue:
-            datagram.close()
+            self._descriptors.close(door, datagram)
         door.queue.clear()
+        self._descriptors.held_up.discard(door)
 
     def _close_pipe(self, name: str) -> None:
         pipe = self._pipes.pop(name, None)
@@ -323,7 +320,7 @@ class NotifySockets:
             if isinstance(source, _Pipe):
                 self._read_pipe(source)
             elif source is not None:
-                self._read(source, PORTION, limited=True)
+                self._read(source, limited=True)
         return self._end_rests()
 
     def _end_rests(self) -> bool:
@@ -331,7 +328,8 @@ class NotifySockets:
         assert self._poller is not None
         now, resting = monotonic(), 0
         for door in self._doors.values():
-            if door.rests and len(door.queue) < QUEUE_MAX and self._tokens(door, now) > PORTION:
+            may_be_read = door.rests and len(door.queue) < QUEUE_MAX and self._descriptors.leave_room(door)
+            if may_be_read and door.earn(now, self._resting) > PORTION:
                 door.rests = False
                 self._poller.modify(door.socket.fileno(), POLLIN)
             resting += door.rests
@@ -350,37 +348,34 @@ class NotifySockets:
         if b"\n" in data or not data:
             self._close_pipe(pipe.name)
 
-    def _queue(self, door: _Door, datagram: Datagram) -> None:
+    def _queue(self, door: Door, datagram: Datagram) -> None:
         door.queue.append(datagram)
         if len(door.queue) == 1:
             self._turns.append(door.name)
             self._tell_loop()
 
-    def _read(self, door: _Door, most: int, *, limited: bool) -> None:
-        """Read at most so many datagrams; ``limited``: and no more than its rate."""
-        allowed = min(most, QUEUE_MAX - len(door.queue))
+    def _read(self, door: Door, *, limited: bool) -> bool:
+        """Read a portion; ``limited``: within its rate. False: it was held up by descriptors that wait."""
+        allowed = min(PORTION, QUEUE_MAX - len(door.queue))
         if limited:
-            allowed = min(allowed, int(self._tokens(door, monotonic())))
+            allowed = min(allowed, int(door.earn(monotonic(), self._resting)))
+        room = door.behind = True
         for _ in range(allowed):
+            if not (room := self._descriptors.leave_room(door)):
+                break
             datagram = receive(door.name, door.socket)
             if datagram is None:
                 door.behind = False
-                break
+                return True
             door.tokens -= 1
+            self._descriptors.add(door, datagram)
             last = door.queue[-1] if door.queue else None
             if last is not None and last.said is PLAIN_FEED is datagram.said and last.pid == datagram.pid:
                 door.queue[-1] = datagram
             else:
                 self._queue(door, datagram)
-        else:
-            door.behind = True
-            if limited and allowed < PORTION and not door.rests:
-                assert self._poller is not None
-                door.rests = True
-                self._poller.modify(door.socket.fileno(), 0)
-
-    def _tokens(self, door: _Door, now: float) -> float:
-        rate = max(RATE_MIN, RATE / max(1, self._resting))
-        door.tokens = min(BURST, door.tokens + (now - door.at) * rate)
-        door.at = now
-        return door.tokens
+        if limited and (allowed < PORTION or not room) and not door.rests:
+            assert self._poller is not None
+            door.rests = True
+            self._poller.modify(door.socket.fileno(), 0)
+        return room

@@ -5,6 +5,7 @@ A worker of these costs next to nothing, so that there can be many.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -19,6 +20,7 @@ from banken.protocol.messages import Declaration, Kind, Message
 from banken_supervisor.sources.zmtp import GREETING, frame
 
 HELLO = GREETING + frame(b"\x05READY\x0bSocket-Type\0\0\0\x04PUSH", 4)
+OPERATOR = GREETING + frame(b"\x05READY\x0bSocket-Type\0\0\0\x06DEALER", 4)
 
 
 def say(what: object) -> None:
@@ -65,7 +67,19 @@ def silent(address: str, count: str) -> None:
         del ours[:2_000]
 
 
-WORKS: dict[str, Callable[..., None]] = {"herd": herd, "silent": silent}
+def crowd(address: str, count: str) -> None:
+    """So many connections that say who they are, as an operator's do, and no more."""
+    ours = []
+    for _ in range(int(count)):
+        ours.append(peer := socket.socket(socket.AF_UNIX))
+        with contextlib.suppress(OSError):  # it is refused
+            peer.connect(f"{address}/control")
+            peer.sendall(OPERATOR)
+    say(len(ours))
+    time.sleep(100)
+
+
+WORKS: dict[str, Callable[..., None]] = {"herd": herd, "silent": silent, "crowd": crowd}
 
 if __name__ == "__main__":
     WORKS[sys.argv[1]](*sys.argv[2:])

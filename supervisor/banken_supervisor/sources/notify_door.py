@@ -1,0 +1,71 @@
+"""One socket of sd_notify: what waits there for the loop, and how much of it may."""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from dataclasses import dataclass, field
+
+from banken_supervisor.processes import descriptor_limit
+from banken_supervisor.sources.notify_datagram import Datagram
+
+RATE, RATE_MIN, BURST = 5_000, 500, 1_000
+"""Datagrams of one socket that are read in a second: where several send more than they may, they share the one, but
+each has the other; and at once."""
+
+DESCRIPTORS_MAX, DESCRIPTORS_SHARE = 8, 16
+"""Descriptors that wait for the loop with the datagrams of one socket, and those of all: a sixteenth of the limit.
+Beyond that a socket is not read. One that has none here is read, so that a program waits for itself alone."""
+
+
+@dataclass(eq=False)
+class Door:
+    name: str
+    path: str
+    socket: socket.socket
+    queue: deque[Datagram] = field(default_factory=deque)
+    tokens: float = BURST
+    at: float = 0.0
+    """monotonic time of the tokens"""
+    rests: bool = False
+    """it is not read for a moment"""
+    behind: bool = False
+    """the kernel may have more of it"""
+    descriptors: int = 0
+    """that wait with its datagrams"""
+
+    def earn(self, now: float, resting: int) -> float:
+        """Datagrams of it that may be read now. ``resting``: how many rest."""
+        self.tokens = min(BURST, self.tokens + (now - self.at) * max(RATE_MIN, RATE / max(1, resting)))
+        self.at = now
+        return self.tokens
+
+
+class WaitingDescriptors:
+    """Those that came with datagrams of all doors, and wait for the loop. Whoever calls holds the doors' lock."""
+
+    def __init__(self) -> None:
+        self.held_up: set[Door] = set()
+        """doors that were not read because of them"""
+        self._count = 0
+
+    def leave_room(self, door: Door) -> bool:
+        """Whether a datagram of this door may be read, with which more may come."""
+        if door.descriptors:
+            share = descriptor_limit.limit() // DESCRIPTORS_SHARE
+            if door.descriptors >= DESCRIPTORS_MAX or self._count >= share:
+                self.held_up.add(door)
+                return False
+        self.held_up.discard(door)
+        return True
+
+    def add(self, door: Door, datagram: Datagram) -> None:
+        """Those of this datagram wait now."""
+        door.descriptors += datagram.descriptors
+        self._count += datagram.descriptors
+
+    def close(self, door: Door, datagram: Datagram) -> None:
+        """Close those of this datagram."""
+        door.descriptors -= datagram.descriptors
+        self._count -= datagram.descriptors
+        datagram.close()

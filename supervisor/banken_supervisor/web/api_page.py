@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from html import escape
 from itertools import groupby
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -22,7 +23,12 @@ async def redirect() -> Response:
 @router.get("/api/")
 async def page(request: Request) -> Response:
     """All operations with their parameters and answers."""
-    found = request.app.openapi()
+    return HTMLResponse(_page(request.app))
+
+
+@lru_cache(maxsize=1)
+def _page(app: FastAPI) -> str:
+    found = app.openapi()
     operations = [(path, method, each) for path, ways in found["paths"].items() for method, each in ways.items()]
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
@@ -34,7 +40,7 @@ async def page(request: Request) -> Response:
     ]
     for tag, each in groupby(operations, key=lambda operation: operation[2]["tags"][0]):
         parts += [f"<h2>{escape(tag)}</h2>", *(_section(*operation) for operation in each)]
-    return HTMLResponse("".join(parts) + "</main>")
+    return "".join(parts) + "</main>"
 
 
 def _section(path: str, method: str, each: dict[str, Any]) -> str:

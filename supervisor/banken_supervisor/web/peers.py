@@ -30,7 +30,8 @@ KEPT = 50
 
 RATE = 200.0
 BURST = 1_000.0
-"""New connections a second of one client, and how many at once, that bring no allowed request."""
+"""New connections a second of one client, and how many at once, that bring no request with the token or a key. Each
+further request on one of them, for what needs neither, counts as one, too."""
 
 CLIENTS_MAX = 10_000
 """Clients of which that is counted."""
@@ -63,6 +64,8 @@ class Peer:
     """it came over the Unix socket"""
     is_allowed: bool = False
     """it came over the Unix socket, and its user may use that"""
+    has_asked: bool = False
+    """it had a request that was served; the connection itself has paid for it"""
     is_serving: bool = False
     """a request that is allowed is under way"""
     cut: Callable[[], None] = lambda: None
@@ -99,7 +102,7 @@ class Connections:
         """how many new connections of a client may bring nothing, and when that was so"""
 
     def admit(self, client: str, now: float) -> bool:
-        """Whether this client may connect once more. ``now``: seconds of any steady clock."""
+        """Whether this client may connect once more, or ask for what is free. ``now``: of a steady clock."""
         if len(self._credit) >= CLIENTS_MAX and client not in self._credit:
             self._credit = {
                 each: (left, at) for each, (left, at) in self._credit.items() if left + RATE * (now - at) < BURST

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import hmac
+from time import monotonic
 from urllib.parse import unquote
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -94,6 +95,12 @@ class SecurityMiddleware:
         except Refusal as refusal:
             await (await self._refused(scope, refusal, path, peer))(scope, receive, guarded)
             return
+        if is_free and peer.has_asked and not self._connections.admit(peer.client, monotonic()):
+            self._refusals.total["rate"] += 1
+            text = "too many requests without a token came from this client. Try again in a moment"
+            await answer(path, 429, text, {"Retry-After": "1", "Connection": "close"})(scope, receive, guarded)
+            return
+        peer.has_asked = True
         ping = scope["path"].startswith("/ping/")
         # Whoever asks for what is free has shown no right to a connection.
         if not is_free and not self._connections.begin(peer, ping=ping):

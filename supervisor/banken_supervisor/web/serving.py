@@ -23,9 +23,6 @@ from banken_supervisor.web.http_protocol import BoundedProtocol
 from banken_supervisor.web.listener import TURN_MAX, Listener
 from banken_supervisor.web.peers import Connections
 
-HEAD_MAX = 16_384
-"""Longest head of a request (address and headers), bytes."""
-
 DRAIN_S = 1
 """Whole seconds that the end waits for requests that are under way."""
 
@@ -50,7 +47,6 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                h11_max_incomplete_event_size=HEAD_MAX,
                 backlog=TURN_MAX,
                 timeout_keep_alive=15,
                 timeout_graceful_shutdown=DRAIN_S,

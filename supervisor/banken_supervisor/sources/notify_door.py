@@ -45,19 +45,12 @@ class WaitingDescriptors:
     """Those that came with datagrams of all doors, and wait for the loop. Whoever calls holds the doors' lock."""
 
     def __init__(self) -> None:
-        self.held_up: set[Door] = set()
-        """doors that were not read because of them"""
         self._count = 0
 
     def leave_room(self, door: Door) -> bool:
         """Whether a datagram of this door may be read, with which more may come."""
-        if door.descriptors:
-            share = descriptor_limit.limit() // DESCRIPTORS_SHARE
-            if door.descriptors >= DESCRIPTORS_MAX or self._count >= share:
-                self.held_up.add(door)
-                return False
-        self.held_up.discard(door)
-        return True
+        share = descriptor_limit.limit() // DESCRIPTORS_SHARE
+        return not door.descriptors or (door.descriptors < DESCRIPTORS_MAX and self._count < share)
 
     def add(self, door: Door, datagram: Datagram) -> None:
         """Those of this datagram wait now."""

@@ -183,8 +183,8 @@ class NotifySockets:
             with self._lock:
                 ready = {self._by_fd.get(each) for each, _ in self._poller.poll(0, len(self._by_fd) + 1)}
                 for door in self._doors.values():
-                    door.behind = door in ready
-                doors = {each for each in self._doors.values() if each.behind or each in self._descriptors.held_up}
+                    door.behind = door in ready or door.rests
+                doors = {each for each in self._doors.values() if each.behind}
             for _ in range(PASSES):
                 with self._lock:
                     doors = {each for each in doors if monotonic() < until and not self._read(each, limited=False)}
@@ -197,7 +197,7 @@ class NotifySockets:
     def waits(self, name: str) -> int:
         """How many datagrams of this name are known to wait."""
         door = self._doors.get(name)
-        return 0 if door is None else len(door.queue) + (door.behind or door.rests)
+        return 0 if door is None else len(door.queue) + door.behind
 
     def drain(self, seconds: float) -> int:
         """Handle what waits, of each name in turn, for at most so long. How many there were."""
@@ -272,7 +272,6 @@ class NotifySockets:
         for datagram in door.queue:
             self._descriptors.close(door, datagram)
         door.queue.clear()
-        self._descriptors.held_up.discard(door)
 
     def _close_pipe(self, name: str) -> None:
         pipe = self._pipes.pop(name, None)

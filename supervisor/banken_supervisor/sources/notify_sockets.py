@@ -33,10 +33,7 @@ QUEUE_MAX = 1_000
 PORTION = 100
 """Datagrams that are read from one socket before the others have their turn."""
 
-PASSES = 3
-"""How often it reads those again of which too many descriptors waited."""
-
-CATCH_UP_S = 0.01
+CATCH_UP_S = 0.02
 """Seconds that ``catch_up`` takes, at most."""
 
 READY_MAX = 64
@@ -185,14 +182,13 @@ class NotifySockets:
                 for door in self._doors.values():
                     door.behind = door in ready or door.rests
                 doors = {each for each in self._doors.values() if each.behind}
-            for _ in range(PASSES):
+            while doors and monotonic() < until:
                 with self._lock:
-                    doors = {each for each in doors if monotonic() < until and not self._read(each, limited=False)}
+                    for door in doors:
+                        self._read(door, limited=False)
                 self.drain(max(0.0, until - monotonic()))
-                if not doors:
-                    return
-        else:
-            self.drain(CATCH_UP_S)
+                doors = {each for each in doors if each.behind}
+        self.drain(max(0.0, until - monotonic()))
 
     def waits(self, name: str) -> int:
         """How many datagrams of this name are known to wait."""
@@ -353,8 +349,8 @@ class NotifySockets:
             self._turns.append(door.name)
             self._tell_loop()
 
-    def _read(self, door: Door, *, limited: bool) -> bool:
-        """Read a portion; ``limited``: within its rate. False: it was held up by descriptors that wait."""
+    def _read(self, door: Door, *, limited: bool) -> None:
+        """Read a portion; ``limited``: within its rate."""
         allowed = min(PORTION, QUEUE_MAX - len(door.queue))
         if limited:
             allowed = min(allowed, int(door.earn(monotonic(), self._resting)))
@@ -365,7 +361,7 @@ class NotifySockets:
             datagram = receive(door.name, door.socket)
             if datagram is None:
                 door.behind = False
-                return True
+                return
             door.tokens -= 1
             self._descriptors.add(door, datagram)
             last = door.queue[-1] if door.queue else None
@@ -377,4 +373,3 @@ class NotifySockets:
             assert self._poller is not None
             door.rests = True
             self._poller.modify(door.socket.fileno(), 0)
-        return room

@@ -31,21 +31,21 @@ def test_a_flood_of_hours_leaves_two_megabytes_and_no_objects() -> None:
 
 def test_the_newest_are_known_as_they_were() -> None:
     chance, reads, known, stamp = Random(1), LongReads(), dict[float, float](), 0.0
-    assert reads.after(0.0) == 0.0
+    assert reads.delay_of(0.0) == 0.0
     for _ in range(LONG_READS_MAX + 1):
         stamp += chance.random()
         known[stamp] = chance.random()
         reads.add(stamp, known[stamp])
     stamps = list(known)
     cut = LONG_READS_MAX // 2
-    assert all(reads.after(each) == known[each] for each in stamps[cut:])
-    assert not any(reads.after(each) for each in stamps[:cut])
-    assert not any(reads.after(each + 1e-9) for each in stamps)
-    assert reads.after(stamp + 1.0) == 0.0
+    assert all(reads.delay_of(each) == known[each] for each in stamps[cut:])
+    assert not any(reads.delay_of(each) for each in stamps[:cut])
+    assert not any(reads.delay_of(each + 1e-9) for each in stamps)
+    assert reads.delay_of(stamp + 1.0) == 0.0
 
 
 def test_of_two_reads_with_one_stamp_the_longer_counts() -> None:
     reads = LongReads()
     for seconds in (0.02, 0.05, 0.01):
         reads.add(7.0, seconds)
-    assert reads.after(7.0) == 0.05
+    assert reads.delay_of(7.0) == 0.05

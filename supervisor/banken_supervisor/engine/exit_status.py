@@ -29,5 +29,5 @@ def exit_text(status: int) -> str:
 
 @lru_cache(128)
 def end_text(status: int | None, pid: int) -> str:
-    """How the process ended; None: that is not known. One text for each of its thousand watchdogs."""
+    """How the process ended; None: that is not known. Its watchdogs, which may be thousands, share the text."""
     return f"pid {pid} ended; how is not known" if status is None else f"pid {pid}: {exit_text(status)}"

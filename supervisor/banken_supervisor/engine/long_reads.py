@@ -33,7 +33,7 @@ class LongReads:
         if len(stamps) > LONG_READS_MAX:
             del stamps[: LONG_READS_MAX // 2], lengths[: LONG_READS_MAX // 2]
 
-    def after(self, stamp: float) -> float:
-        """So many seconds after its stamp it may have arrived."""
+    def delay_of(self, stamp: float) -> float:
+        """By how many seconds what has this stamp may have arrived later."""
         at = bisect_left(self._stamps, stamp)
         return self._seconds[at] if at < len(self._stamps) and self._stamps[at] == stamp else 0.0

@@ -118,7 +118,7 @@ class Verdicts:
         due = deadline(record)
         if due is None:
             return None
-        later = self._long_reads.after(record.fed_at)
+        later = self._long_reads.delay_of(record.fed_at)
         waiting = self._waiting.elsewhere(record.name)
         if not self._waiting.is_calm:
             details = record.details

@@ -39,7 +39,8 @@ RETRY_MIN, RETRY_MAX = 0.05, 5.0
 """Seconds before the next attempt after a failure; doubling."""
 
 STEADY_S = 60.0
-"""Where a process that had the file open has ended, it is not the first failure any more for so long."""
+"""Seconds for which the end of a process that had the file open counts: if another one ends within them, the next
+attempt waits longer, though there were commits between."""
 
 LAST_ATTEMPT_S = 1.0
 """Seconds that an attempt which is under way at the end may take."""
@@ -233,7 +234,8 @@ class Journal:
             self._report_writing()
         elif self._files.moved():
             # Its log must not be taken for that of the file there now.
-            schema.remove(f"{self.path}-wal", f"{self.path}-shm")
+            with contextlib.suppress(OSError):
+                schema.remove(f"{self.path}-wal", f"{self.path}-shm")
             self._close_file()
             held, self._kept, self._resync = self._kept, 0, True
             reason = f"{self.path} was moved or removed, with {_incidents(held)}; a new one is begun"

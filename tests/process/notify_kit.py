@@ -53,8 +53,12 @@ class Notifiers:
         return found if wanted.items() <= found.items() else None
 
     def logged(self, text: str) -> list[str]:
-        """The lines of the supervisor's log with this text."""
+        """The lines of the supervisor's log with this text so far."""
         return [line for line in self.run.log.read_text().splitlines() if text in line]
+
+    def told(self, text: str) -> list[str]:
+        """The same, once there are any: what is shown changes first, the log is written on a thread."""
+        return until(lambda: self.logged(text), f"the log says {text!r}")  # type: ignore[no-any-return]
 
 
 def _opened(fifo: Path) -> int | None:

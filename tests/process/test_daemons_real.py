@@ -60,11 +60,11 @@ def test_tor() -> None:
             time.sleep(0.1)
         os.kill(pid, signal.SIGSTOP)
         daemons.until("tor", "its silence is noticed", incidents=incidents + 1)
-        until(lambda: daemons.logged("'dump' done"), "it is looked at")
+        daemons.told("'dump' done")
         again = until(lambda: (new := daemons.run.program("tor"))["pid"] != pid and new["pid"], "it starts again")
         assert ready(daemons, "tor") == again
         daemons.until("tor", "it is well again", state="alive")
-        assert daemons.logged("tor expired (timeout)")
+        daemons.told("tor expired (timeout)")
 
 
 @needs("redis-server")

@@ -84,7 +84,8 @@ def test_a_worker_with_a_key_is_watched_until_it_is_revoked(place: Path) -> None
         worker = subprocess.Popen([sys.executable, "-c", WORKER], env=environment, stderr=errors)
     try:
         running.run()
-        assert f"banken supervises at {running.address} and {address}" in running.log.read_text()
+        where = f"banken supervises at {running.address} and {address}"
+        until(lambda: where in running.log.read_text(), "it says where", START_S)
         found = until(row, "it is watched", START_S)
         assert (found["key"], found["host"], found["pid"]) == ("trainer", "127.0.0.1", worker.pid)
         assert "on 127.0.0.1, key trainer" in say("status", "--address", running.address)

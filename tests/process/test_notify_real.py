@@ -38,7 +38,7 @@ def test_feeds() -> None:
         daemons.until("db", "its silence is noticed", state="expired")
         daemons.order("db", "WATCHDOG=1")
         daemons.until("db", "a feed ends the incident", state="alive")
-        assert "last status 'serves'" in daemons.logged("db expired (timeout)")[0]
+        assert "last status 'serves'" in daemons.told("db expired (timeout)")[0]
 
 
 def test_what_it_says_of_its_time() -> None:
@@ -55,7 +55,7 @@ def test_what_it_says_of_its_time() -> None:
         daemons.order("own", "WATCHDOG_USEC=18446744073709551615")
         assert daemons.until("own", "it has no timeout any more", state="alive")["timeout"] > 1e8
         daemons.order("set", "READY=1\nWATCHDOG_USEC=5000000\nEXTEND_TIMEOUT_USEC=1000")
-        until(lambda: daemons.logged("the operator's declaration is used"), "the conflict is told")
+        daemons.told("the operator's declaration is used")
         daemons.order("set", "EXTEND_TIMEOUT_USEC=20000000")
         until(lambda: daemons.row("set")["left"] > 10, "it has more time, once")
         assert daemons.row("set")["timeout"] == 1.0, "the operator's timeout stands"
@@ -75,7 +75,7 @@ def test_who_may_speak() -> None:
         for _ in range(3):
             daemons.order("main", {"child": "WATCHDOG=1\nSTATUS=from a child"})
         daemons.until("main", "STATUS counts, WATCHDOG does not", state="waiting", status="from a child")
-        told = until(lambda: daemons.logged('notify_access = "all"'), "it is told")
+        told = daemons.told('notify_access = "all"')
         assert len(told) == 1
         assert f"main process is pid {daemons.environment('main')['pid']}:" in told[0]
         daemons.order("main", {"child": "READY=1"})
@@ -125,9 +125,9 @@ class Outsider:
         self._input.close()
 
     def kill(self) -> None:
-        self._input.close()
         self.process.kill()
         self.process.wait()
+        self._input.close()  # not before: at the end of its input it ends with 0
 
 
 def test_a_main_process_that_has_ended() -> None:
@@ -166,7 +166,7 @@ def test_a_main_process_that_has_ended() -> None:
                 each.kill()
             incident = daemons.until("e", "its end is noticed", state="expired")["incident"]
             assert incident["cause"] == "exited"
-            assert len(daemons.logged("refused (notify-access)")) == 1
+            assert len(daemons.told("refused (notify-access)")) == 1
         finally:
             for each in started:
                 each.kill()

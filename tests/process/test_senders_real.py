@@ -97,7 +97,7 @@ def test_senders(tmp_path: Path) -> None:
             row = daemons.until(name, f"the silence of {name} is noticed", state="expired")
             assert row["status"] == "sent", name
             assert daemons.run.program(name)["pid"] is not None
-            (line,) = daemons.logged(f"{name} expired")
+            (line,) = daemons.told(f"{name} expired")
             after, late = re.findall(r"silent for (\S+) s, (\S+) (?:ms|µs) after its deadline", line)[0]
             assert float(after) >= TIMEOUT_S
             assert float(late) < 500

@@ -12,10 +12,10 @@ from banken_supervisor.engine.claim_gate import OF_SILENCE, Role
 from banken_supervisor.engine.effects import Event, Propose, RunStep, Withdraw
 from banken_supervisor.engine.hearing import Heard, Timer
 from banken_supervisor.engine.ladder import Ladder, Step
-from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.policy import Group, Policy
 from banken_supervisor.engine.snapshot import PastIncident, PastRun
 from banken_supervisor.engine.states import State
-from engine_kit import ALICE, BOB, Bench, ends, events_of
+from engine_kit import ALICE, BOB, TEN, Bench, ends, events_of
 
 LADDER = Ladder((Step("log"), Step("exec", after=30.0)))
 
@@ -102,6 +102,69 @@ def test_a_failure_is_an_incident_though_a_feed_follows_at_once() -> None:
     assert member.engine.succession.open("w", "claimed-1", member.now, member.out)
     assert [each.type.value for each in events_of(member.out)] == ["expired", "action", "recovered"]
     assert member.state() is State.ALIVE
+
+
+@pytest.mark.parametrize("heard", ["fed", "heard by another member"])
+def test_a_failure_takes_the_place_of_a_silence_that_waits(heard: str) -> None:
+    """What ends the silence does not end the failure with it."""
+    member = Member(Role.LEADER)
+    member.jump(10.1)
+    member.out.clear()
+    member.say(Kind.FAIL, "w", "disk full")
+    assert [type(each) for each in member.out if isinstance(each, Propose | Withdraw)] == [Withdraw, Propose]
+    assert member.proposed() == [("w", Cause.FAILED)]
+    if heard == "fed":
+        member.feed()
+    member.out.clear()
+    assert member.engine.succession.open("w", "claimed-1", member.now, member.out)
+    assert "expired" in [each.type.value for each in events_of(member.out)]
+
+
+def test_a_follower_holds_the_failure_and_not_the_silence_before_it() -> None:
+    member = Member()
+    member.jump(10.1)
+    member.say(Kind.FAIL, "w", "disk full")
+    assert member.gate.held["w"].what.cause is Cause.FAILED
+    assert member.proposed() == []
+
+
+@pytest.mark.parametrize("is_well", [True, False])
+def test_a_group_is_judged_by_how_it_is_when_its_member_leads(is_well: bool) -> None:
+    """A follower holds that too few live; what comes again since needs no word of the group's."""
+    bench = Bench()
+    group = Group("pool", ("a", "b"), at_least=2, ladder=LADDER)
+    bench.engine.quorums.set((group,), TEN, bench.now, bench.out)
+    bench.engine.succession.follow(bench.now)
+    for name in "ab":
+        bench.feed(name)
+    bench.jump(0.0)
+    bench.say(Kind.RELEASE, "b")
+    bench.jump(0.1)
+    assert "pool" in bench.engine.succession.gate.held
+    if is_well:
+        bench.feed("b")
+        bench.jump(0.0)
+    bench.out.clear()
+    bench.engine.succession.lead((), bench.now, bench.out)
+    bench.jump(0.1)
+    assert [each.name for each in bench.out if isinstance(each, Propose)] == ([] if is_well else ["pool"])
+
+
+def test_a_group_that_is_well_when_its_claim_is_there_recovers_at_once() -> None:
+    bench = Bench()
+    group = Group("pool", ("a", "b"), at_least=2, ladder=LADDER)
+    bench.engine.quorums.set((group,), TEN, bench.now, bench.out)
+    bench.engine.succession.gate.role = Role.LEADER
+    for name in "ab":
+        bench.feed(name)
+    bench.jump(0.0)
+    bench.say(Kind.RELEASE, "b")
+    bench.jump(0.1)
+    bench.feed("b")
+    bench.jump(0.1)
+    if bench.engine.succession.open("pool", "claimed-1", bench.now, bench.out):
+        bench.jump(0.1)
+    assert bench.state("pool") is State.ALIVE
 
 
 @pytest.mark.parametrize("kind", [Kind.PAUSE, Kind.RELEASE])

@@ -54,3 +54,39 @@ def test_an_answer_to_an_earlier_leadership_of_the_same_number_is_nobodys() -> N
     answered(Done(8))
     work.do_what_is_written()
     assert done == ["second"]
+
+
+def test_what_is_written_and_not_done_is_void_when_its_incident_ends() -> None:
+    """The step of an incident that recovered is not begun, though its claim was there; the next incident's is."""
+    store, done = Late(MemoryEngine().store("m1")), list[str]()
+    work = ClaimedWork(
+        [store], 1.0, Terms(lambda: None), lambda: True, lambda *found: None, lambda *why: None, lambda: None  # type: ignore[arg-type, return-value]
+    )  # fmt: skip
+    work.claims = Claims(TERM)
+    work.want("w", claim("first"), lambda: done.append("a step"), lambda claim: None)
+    work.turn(0.0)
+    store.asked[-1][1](Done(7))
+    work.do("w", "first", lambda: done.append("a former leader's step"))
+    work.drop("w")
+    work.want("w", claim("second"), lambda: done.append("the next one's"), lambda claim: None)
+    assert {name: each.id for name, each in work.claims.open().items()} == {"w": "second"}
+    work.do_what_is_written()
+    assert done == []
+    work.turn(0.0)
+    store.asked[-1][1](Done(8))
+    work.do_what_is_written()
+    assert done == ["the next one's"]
+
+
+def test_what_was_not_done_of_an_incident_that_is_over_changes_no_other_claim() -> None:
+    store = Late(MemoryEngine().store("m1"))
+    work = ClaimedWork(
+        [store], 1.0, Terms(lambda: None), lambda: True, lambda *found: None, lambda *why: None, lambda: None  # type: ignore[arg-type, return-value]
+    )  # fmt: skip
+    work.claims = Claims(TERM)
+    work.want("w", claim("first"), lambda: None, lambda claim: None)
+    work.turn(0.0)
+    store.asked[-1][1](Done(7))
+    work.drop("w")
+    work.note("w", claim("second"))
+    assert {name: each.id for name, each in work.stop().items()} == {"w": "second"}

@@ -13,6 +13,7 @@ from banken_supervisor.control.registry_page import PART_WATCHED
 from banken_supervisor.coordination import leadership
 from banken_supervisor.coordination.claims import Claims
 from banken_supervisor.coordination.leadership_thread import View
+from banken_supervisor.coordination.roles import Role
 from banken_supervisor.engine import claim_gate
 from banken_supervisor.engine.claim_gate import Gate
 from banken_supervisor.engine.effects import Effect, RunStep
@@ -100,12 +101,12 @@ def _holds_nothing(self: Gate, *args: object) -> bool:
 
 
 def _begins_without_a_claim(self: ClaimedSteps, effect: RunStep) -> bool:
-    self._work.do(effect.about.name, partial(self._run_step, effect))
+    self._work.do(effect.about.name, effect.about.incident, partial(self._run_step, effect))
     return True
 
 
 def _repeats_all(self: ClaimedSteps, effect: RunStep) -> None:
-    self._work.do(effect.about.name, partial(self._run_step, effect))
+    self._work.do(effect.about.name, effect.about.incident, partial(self._run_step, effect))
 
 
 def _always(self: View) -> bool:
@@ -406,3 +407,41 @@ def test_a_planted_fault_is_found_in_its_scene(what: str) -> None:
     with mock.patch.object(where, name, fault), calm() as world:
         scene(world)
     assert world.findings
+
+
+def test_a_leader_that_had_not_read_the_claims_knows_nothing_better_than_an_old_copy() -> None:
+    """The store dies between its takeover and its reading, and comes back as a copy of before."""
+    with calm() as world:
+        first = world.leader()
+        silence(world)
+        world.run(3.0)  # both steps are done
+        copy = dict(world.engine.items), world.engine.revision
+        world.kill(first)
+        while not any(each.alive and each.cluster.view.role is Role.LEADER for each in world.machines):
+            world.run(0.001)
+        world.engine.is_down = True
+        world.run(2.0)
+        world.engine.replace(*copy)
+        world.engine.identity, world.engine.is_down = "memory-copy", False
+        world.lost_at, world.has_lost_data = world.now, True
+        world.run(4.0 * world.ttl)
+        assert [each.action for each in world.deeds if each.name == "w-0"] == ["log", "exec"]
+        assert world.findings == []
+
+
+def test_what_a_leader_knows_it_has_not_begun_is_begun_when_it_leads_again() -> None:
+    """Its action was dropped while the store was away: that is known, though the store has lost its data since."""
+    with calm() as world:
+        world.busy = 0.0
+        silence(world)
+        world.run(0.5)
+        world.busy = 4.2  # its lane is busy when 'exec' is handed over
+        world.run(0.6)
+        world.engine.is_down = True
+        world.run(world.ttl + 1.0)
+        world.lose_data()
+        world.engine.is_down = False
+        world.busy = 0.0
+        world.run(3.0 * world.ttl)
+        assert [each.action for each in world.deeds if each.name == "w-0"] == ["log", "exec"]
+        assert world.findings == []

@@ -58,7 +58,11 @@ class Gate:
         """Whether this verdict has to wait. A leader proposes it."""
         if self.role is Role.ALONE or what.incident is not None or self.is_local(record):
             return False
-        if record.name not in self.held:
+        held = self.held.get(record.name)
+        is_more = held is not None and held.what.cause in OF_SILENCE and what.cause not in OF_SILENCE
+        if is_more and self.role is Role.LEADER:
+            out.append(Withdraw(record.name))
+        if held is None or is_more:  # the next feed would end the silence, and the failure with it
             self.held[record.name] = Held(what)
             if self.role is Role.LEADER:
                 assert what.cause is not None

@@ -59,7 +59,9 @@ class Succession:
             record = self._table.by_name.get(name)
             if record is None or not record.is_judged:
                 continue
-            if each.what.cause in OF_SILENCE:
+            if record.is_group:
+                self._table.look_at_group(record)  # its members may be well again: it is judged anew
+            elif each.what.cause in OF_SILENCE:
                 self._table.arm(record)  # it is due, and is judged like any other
             else:
                 self._lifecycle.apply(record, each.what, now, out)
@@ -86,6 +88,8 @@ class Succession:
         if held is None or record is None or not record.is_judged:
             return False
         self._lifecycle.apply(record, held.what._replace(incident=incident), now, out)
+        if record.is_group:
+            self._table.look_at_group(record)
         if held.was_fed:
             self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
         return True

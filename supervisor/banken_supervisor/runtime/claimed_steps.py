@@ -88,7 +88,7 @@ class ClaimedSteps:
             self._end(effect.about.name, claim, run.step, run.run)
             return
         if run.action in REPEATABLE or was_done is False:
-            self._work.do(effect.about.name, partial(self._run, effect))
+            self._work.do(effect.about.name, claim.id, partial(self._run, effect))
             return
         data = {"incident": claim.id, "step": run.step, "run": run.run, "do": run.action}
         self._tell(Event(EventType.ACTION_UNKNOWN, effect.about.name, data))
@@ -108,7 +108,7 @@ class ClaimedSteps:
             if self._work.claims is None:
                 self._reported[key] = was_done
             elif claim is not None and claim.id == key.incident and not was_done:
-                self._work.do(target.incident.name, partial(self._run, replace(effect, beginning=None)))
+                self._work.do(target.incident.name, claim.id, partial(self._run, replace(effect, beginning=None)))
                 return
         if claim is not None and claim.id == target.incident.id:
             self._end(target.incident.name, claim, target.step, target.run)

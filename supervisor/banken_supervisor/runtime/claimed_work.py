@@ -29,6 +29,7 @@ class _Work(NamedTuple):
     """What is done when a claim is written."""
 
     name: str
+    incident: str
     version: int
     """of the claim"""
     do: Callable[[], None]
@@ -76,7 +77,7 @@ class ClaimedWork:
         assert self.claims is not None
         version = self.claims.want(name, claim)
         if version is not None:
-            self._waiting.setdefault(name, []).append(_Work(name, version, then, undo))
+            self._waiting.setdefault(name, []).append(_Work(name, claim.id, version, then, undo))
 
     def note(self, name: str, claim: Claim) -> None:
         """Write this claim; nothing waits for it."""
@@ -90,17 +91,21 @@ class ClaimedWork:
         if self.claims is not None:
             self.claims.want(name, None, is_awaited=False, spent=spent)
 
-    def do(self, name: str, what: Callable[[], None]) -> None:
-        """Do this as soon as this member may act: its claim is there."""
-        self._ready.append(_Work(name, 0, what, _as_it_is))
+    def do(self, name: str, incident: str, what: Callable[[], None]) -> None:
+        """Do this as soon as this member may act, if the claim of this incident, which is there, still is."""
+        self._ready.append(_Work(name, incident, 0, what, _as_it_is))
 
     def stop(self) -> dict[str, Claim]:
         """This member leads no longer: nothing is done that was not begun. Returns the claims of what is open, with
         what was begun, by name."""
         left = {} if self.claims is None else self.claims.open()
         for work in (*self._ready, *(each for waiting in self._waiting.values() for each in waiting)):
-            claim = left.pop(work.name, None)
-            if claim is not None and (undone := work.undo(claim)) is not None:
+            claim = left.get(work.name)
+            if claim is None or claim.id != work.incident:
+                continue
+            if (undone := work.undo(claim)) is None:
+                del left[work.name]
+            else:
                 left[work.name] = undone
         self.claims = None
         self._terms.held_back += len(self._ready)
@@ -125,9 +130,12 @@ class ClaimedWork:
             store.ask(partial(self._write, sent), partial(self._answered, store, claims, sent))
 
     def do_what_is_written(self) -> None:
-        """As far as this member may act."""
+        """As far as this member may act, and but for what was to be done for an incident that is over."""
         while self._ready and self.claims is not None and self._may_act():
-            self._ready.popleft().do()
+            work = self._ready.popleft()
+            claim = self.claims.get(work.name)
+            if claim is not None and claim.id == work.incident:
+                work.do()
 
     def _write(self, sent: Transaction, store: Store) -> Done | Refused:
         """On the thread of a store."""
@@ -155,7 +163,7 @@ class ClaimedWork:
             case Adopted(name, claim, created):
                 self._waiting.pop(name, None)
                 self._terms.is_mine(claim.id, term)
-                self.do(name, partial(self.adopt, name, claim, created))
+                self.do(name, claim.id, partial(self.adopt, name, claim, created))
             case Blocked(name, why):
                 self._waiting.pop(name, None)
                 self.block(name, why)

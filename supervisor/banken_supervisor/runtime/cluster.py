@@ -77,8 +77,8 @@ class Cluster:
     store_thread: type[StoreThread] = StoreThread
     _leadership: tuple[int, int] | None = None
     """see ``View``"""
-    _left: dict[str, Claim] = field(default_factory=dict)
-    """the claims of this member's last term"""
+    _left: dict[str, Claim] | None = None
+    """the claims of this member's last term; None: another one has led since, or it did not read them"""
     _again_at: float | None = None
     _times: RevisionTimes = field(default_factory=RevisionTimes)
 
@@ -225,6 +225,8 @@ class Cluster:
             return
         self._stop_leading()
         if view.role is Role.LEADER and view.leadership is not None:
+            if not view.regained:
+                self._left = None
             self._leadership = view.leadership
             self._read_claims(view.leadership)
 
@@ -243,7 +245,7 @@ class Cluster:
             return
         _, term = leadership
         claims, found = Claims.restored(term, answer[0])
-        if self.view.regained:
+        if self.view.regained and self._left is not None:
             found = claims.rewrite(self._left)
         else:
             over = [SPENT + name for name in self.budgets.read(answer[1])[:OVER_MAX]]
@@ -298,7 +300,8 @@ class Cluster:
         self._leadership = self._again_at = None
         left = self.work.stop()
         self.members.stop_asking()
-        self.steps.stop()
+        if led:
+            self.steps.stop()
         self.brake.stop()
         self._failures.stop()
         self._open.stop()

@@ -17,7 +17,18 @@ from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import EventType
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.rules import Rules
-from banken_supervisor.journal import IncidentRecord, JournalSettings, reading, restore
+from banken_supervisor.journal import (
+    Cleared,
+    Condition,
+    Declared,
+    Entry,
+    IncidentRecord,
+    JournalSettings,
+    Restored,
+    reading,
+    restore,
+)
+from banken_supervisor.outbox.checkpoints import WAIT_S as WAIT_AGAIN_S
 from banken_supervisor.outbox.checkpoints import Checkpoints
 from banken_supervisor.outbox.outbox import Outbox
 from banken_supervisor.processes.process_watcher import ProcessWatcher
@@ -157,3 +168,65 @@ def test_a_journal_that_was_removed_is_whole_again_after_the_end(houses: Callabl
     house.outbox.close(WAIT_S)
     left = restore(str(path))
     assert sorted(each.name for each in left.registry) == ["w-1", "w-2"]
+
+
+def _recorded(house: House, monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
+    """What is recorded from now on."""
+    recorded: list[Entry] = []
+    record = house.outbox.journal.record
+
+    def spied(entry: Entry) -> int | None:
+        recorded.append(entry)
+        return record(entry)
+
+    monkeypatch.setattr(house.outbox.journal, "record", spied)
+    return recorded
+
+
+@pytest.mark.parametrize("was_read", [True, False])
+def test_the_registry_is_cleared_of_what_is_old_when_all_is_recorded_anew(
+    houses: Callable[[], House], monkeypatch: pytest.MonkeyPatch, was_read: bool
+) -> None:
+    """And never of what this supervisor could not read at its start."""
+    house = houses()
+    engine, driver = house.driver.engine, house.driver
+    house.outbox.left = Restored(was_read=was_read)
+    house.checkpoints.restore(ProcessWatcher(), lambda process: None)
+    for number in range(500):
+        engine.declare(f"w-{number}", Declaration(5.0), driver.now, driver.out)
+    house.checkpoints.turn()
+    recorded = _recorded(house, monkeypatch)
+    before = time.monotonic()
+    house.outbox.journal_changed(Condition("ok", resync=True))
+    while house.checkpoints.patience() == 0.0:
+        house.checkpoints.turn()
+    kinds = [type(each) for each in recorded]
+    assert kinds[:500] == [Declared] * 500
+    assert kinds[500:] == ([Cleared] if was_read else [])
+    if was_read:
+        (cleared,) = recorded[500:]
+        assert isinstance(cleared, Cleared)
+        assert before <= cleared.ticks <= min(each.ticks for each in recorded if isinstance(each, Declared))
+
+
+def test_an_incident_is_written_again_after_its_verdict(
+    houses: Callable[[], House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which says more of it, and is the one that counts."""
+    house = houses()
+    engine, driver = house.driver.engine, house.driver
+    engine.tell(Message(Kind.FAIL, "w", None, 0.0, None, ("broken",)), driver.now, driver.out)
+    record = engine.get("w")
+    assert record is not None
+    assert record.incident is not None
+    waiting = {"w"}
+    house.checkpoints.waits = waiting.__contains__
+    recorded = _recorded(house, monkeypatch)
+    house.outbox.journal_changed(Condition("ok", resync=True))
+    house.checkpoints.turn()
+    assert recorded == []
+    assert house.checkpoints.patience() == WAIT_AGAIN_S
+    waiting.clear()
+    house.checkpoints.turn()
+    assert {type(each) for each in recorded} >= {IncidentRecord, Declared, Cleared}
+    assert type(recorded[-1]) is Cleared

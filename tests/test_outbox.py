@@ -107,3 +107,14 @@ def test_what_can_wait_has_a_turn_though_event_follows_event(tmp_path: Path) -> 
         held_up.append(outbox.holds_up())
     assert 6 <= held_up.count(False) <= 10, held_up
     outbox.close(WAIT_S)
+
+
+def test_a_journal_that_does_not_end_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who stops a supervisor closes it, and whoever ends its parts does so again."""
+    outbox = Outbox(JournalSettings(str(tmp_path / "journal.db")), "run-1", lambda do: None)
+    waits: list[float] = []
+    close = outbox.journal.close
+    monkeypatch.setattr(outbox.journal, "close", lambda wait: waits.append(wait) or close(wait))
+    outbox.close(WAIT_S)
+    outbox.close(1.0)
+    assert len(waits) == 1

@@ -204,10 +204,21 @@ def test_within_one_batch_the_last_word_on_a_name_counts(path: str, opening: Ope
         journal.record(entry)
     assert journal.flush(WAIT)
     assert {each.name: each.declaration.timeout for each in restore(path).registry} == {"old": 60.0, "kept": 5.0}
-    for entry in (Declared("before", Declaration()), Cleared(), Declared("after", Declaration())):
-        journal.record(entry)
+
+
+def test_what_was_recorded_before_all_is_recorded_anew_goes_when_that_is_done(path: str, opening: Opening) -> None:
+    """Not at its beginning: whoever is killed in between would leave an empty registry."""
+    journal = opening()
+    for name, boot, ticks in (("old", "b", 1.0), ("before-the-boot", "a", 9.0), ("kept", "b", 1.0)):
+        journal.record(Declared(name, Declaration(), boot=boot, ticks=ticks))
     assert journal.flush(WAIT)
-    assert [each.name for each in restore(path).registry] == ["after"]
+    journal.record(Declared("kept", Declaration(), boot="b", ticks=5.0))
+    assert journal.flush(WAIT)
+    assert {each.name for each in restore(path).registry} == {"old", "before-the-boot", "kept"}
+    journal.record(Cleared("b", 5.0))
+    journal.record(Declared("new", Declaration(), boot="b", ticks=6.0))
+    assert journal.flush(WAIT)
+    assert {each.name for each in restore(path).registry} == {"kept", "new"}
 
 
 def test_an_entry_that_is_none_holds_up_no_other(path: str, opening: Opening) -> None:

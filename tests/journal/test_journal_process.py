@@ -25,7 +25,9 @@ from banken_supervisor.journal import (
     JournalSettings,
     Limits,
     Restored,
+    journal_process,
     reading,
+    schema,
 )
 from banken_supervisor.journal.journal_file import JournalProcessEnded
 from banken_supervisor.journal.journal_process import JournalProcess, place_of
@@ -183,10 +185,30 @@ def test_where_no_process_can_be_started_that_is_told(
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(subprocess, "Popen", refused)
-    (problem,) = place.restore(path).problems
+    monkeypatch.setattr(journal_process, "RESTORE_S", 0.1)
+    left = place.restore(path)
+    (problem,) = left.problems
+    assert not left.was_read
     assert problem == "the journal's process cannot be started: Resource temporarily unavailable"
     with pytest.raises(JournalProcessEnded, match="cannot be started"):
         place.open(path, "run", Limits())
+
+
+def test_a_host_that_has_no_room_for_a_moment_costs_nothing_of_what_was_left(
+    path: str, place: JournalProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(path, opened(1))
+    tries, start = [], subprocess.Popen
+
+    def refused_at_first(*args: Any, **more: Any) -> Any:
+        tries.append(args)
+        if len(tries) < 6:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return start(*args, **more)
+
+    monkeypatch.setattr(subprocess, "Popen", refused_at_first)
+    left = place.restore(path)
+    assert (left.problems, len(left.open)) == ([], 1)
 
 
 KILLED = """
@@ -231,6 +253,47 @@ def test_a_process_that_somebody_stopped_is_continued(path: str, opening: Openin
     assert journal.close(WAIT)
     assert _state(number) == "Z"  # of one that was collected nothing is there, either
     assert len(reading.incidents(path)) == 2
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("count", [1, 3_000])
+def test_one_that_was_stopped_is_continued_in_the_middle_of_a_question(
+    path: str, place: JournalProcess, count: int
+) -> None:
+    """Of which only a part fits into the socket."""
+    schema.begin(path)
+    file = place.open(path, "run", Limits())
+    os.kill(pid(place), signal.SIGSTOP)
+    assert file.write([opened(number, reason=f"{number:04}" * 500) for number in range(count)]) == []
+    assert len(reading.restore(path).open) == count
+
+
+def test_a_long_answer_arrives_whole(path: str, place: JournalProcess) -> None:
+    write(path, *(opened(number, reason=f"{number:04}" * 500) for number in range(3_000)))
+    assert len(place.restore(path).open) == 3_000
+
+
+@pytest.mark.parametrize("own_process", [True, False])
+def test_a_directory_that_cannot_be_looked_into_for_a_moment_ends_no_writer(
+    tmp_path: Path, opening: Opening, place: JournalProcess, own_process: bool
+) -> None:
+    """As where its file system is away: it is told, and what was recorded meanwhile is written."""
+    told: list[Condition] = []
+    directory, away = tmp_path / "state", tmp_path / "away"
+    directory.mkdir()
+    path = str(directory / "journal.db")
+    journal = opening(path=path, changed=told.append, **({"place": place} if own_process else {}))
+    journal.record(opened(1))
+    assert journal.flush(WAIT)
+    directory.rename(away)
+    directory.write_text("no directory")
+    journal.record(opened(2))
+    until(lambda: journal.condition.state == "failing", "it is told")
+    directory.unlink()
+    away.rename(directory)
+    journal.record(opened(3))
+    assert journal.flush(WAIT), journal.state()
+    assert (journal.state()["state"], len(reading.incidents(path))) == ("ok", 3)
 
 
 def test_an_entry_that_cannot_be_sent_holds_up_no_other(path: str, opening: Opening, place: JournalProcess) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,16 @@ def test_a_journal_that_cannot_be_written_is_told_and_so_is_its_end(home: Home, 
     assert told[1] == "is written again"
 
 
+def page_alone(path: Path) -> int | None:
+    """Of a page of the registry, when that is in the file and nowhere else: whoever closes it last moves the log
+    into it."""
+    with closing(sqlite3.connect(path, timeout=20.0)) as disk:
+        (page,) = disk.execute(
+            "SELECT max(pageno) FROM dbstat WHERE name = 'registry' AND pagetype = 'leaf'"
+        ).fetchone()
+    return None if Path(f"{path}-wal").exists() else int(page)
+
+
 def test_a_damaged_journal_is_told_and_what_was_readable_goes_on(home: Home, runner: Runner) -> None:
     """Overwritten in part while no supervisor runs: the next one says where the file went, and the new one has
     what could be read: the watchdog, and its open incident under the id that it had."""
@@ -59,10 +70,7 @@ def test_a_damaged_journal_is_told_and_what_was_readable_goes_on(home: Home, run
         client.feed(f"w-{number}")
     until(lambda: len(restore(str(path)).registry) == 301, "all is on disk")
     runner.kill()
-    with closing(sqlite3.connect(path)) as disk:  # closing it moves the log into the file
-        (page,) = disk.execute(
-            "SELECT max(pageno) FROM dbstat WHERE name = 'registry' AND pagetype = 'leaf'"
-        ).fetchone()
+    page = until(lambda: page_alone(path), "the journal's process has ended, too")
     with path.open("r+b") as file:
         file.seek((page - 1) * 4096)
         file.write(b"\xa5" * 4096)

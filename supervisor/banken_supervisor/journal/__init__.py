@@ -7,6 +7,7 @@ and ``checking`` what an operator does to the file. entries.py says what is kept
 from __future__ import annotations
 
 from banken_supervisor.journal.clock_history import ClockHistory, Reading
+from banken_supervisor.journal.condition import Condition
 from banken_supervisor.journal.entries import (
     GIVEN_UP,
     Cleared,
@@ -26,7 +27,7 @@ from banken_supervisor.journal.reading import Restored, restore
 from banken_supervisor.journal.retention import Limits
 from banken_supervisor.journal.schema import JournalDamaged, JournalError, JournalRefused, JournalUnreadable
 from banken_supervisor.journal.values import squeeze
-from banken_supervisor.journal.writer import Condition, Journal
+from banken_supervisor.journal.writer import Journal
 
 __all__ = [
     "GIVEN_UP",

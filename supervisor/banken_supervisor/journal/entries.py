@@ -76,9 +76,12 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """Empties the registry; all watchdogs are recorded again after it (see ``Condition.resync``)."""
+    """The registry was recorded anew (see ``Condition.resync``): what was recorded before that began goes."""
 
     rank: ClassVar[Rank] = Rank.REGISTRY
+    boot: str
+    ticks: float
+    """monotonic clock when it began"""
 
 
 GIVEN_UP = "given-up"

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Collection
-from multiprocessing.connection import Connection
+from time import monotonic, sleep
 from typing import Any
 
 from banken_supervisor.engine.exit_status import exit_text
@@ -37,8 +37,15 @@ END_S = 1.0
 STOPPED_S = 1.0
 """Seconds without an answer after which it is continued: somebody may have stopped it."""
 
-TRIES = 3
-"""How often it is asked for what the last supervisor left, where it ends meanwhile."""
+RESTORE_S = 5.0
+"""Seconds for which it is asked again for what the last supervisor left, where it ends meanwhile, or cannot be
+started: for a moment a host may have no room for another process."""
+
+PAUSE_S = 0.05
+"""Seconds between the first two of these attempts; doubling."""
+
+PART = 1 << 20
+"""Bytes of an answer that are read at once."""
 
 UNSENDABLE = pickle.PicklingError, TypeError, AttributeError, ValueError, RecursionError
 """What pickle raises for what it cannot write."""
@@ -54,13 +61,15 @@ class JournalProcess:
 
     def restore(self, path: str) -> Restored:
         """As ``reading.restore``."""
-        why = ""
-        for _ in range(TRIES):
+        until, pause = monotonic() + RESTORE_S, PAUSE_S
+        while True:
             try:
                 return self._running().ask("restore", path)  # type: ignore[no-any-return]
             except JournalProcessEnded as fault:
-                why = str(fault)
-        return Restored(problems=[why])
+                if monotonic() + pause > until:
+                    return Restored(problems=[str(fault)], was_read=False)
+            sleep(pause)
+            pause *= 2.0
 
     def find(self, path: str, *search: Any) -> list[IncidentRecord]:
         """As ``reading.find``, in a process for that alone: it may take long. JournalProcessEnded."""
@@ -103,28 +112,25 @@ class _Process:
                     # It is found where this process was found, and known to be of no program.
                     env={**_MARK, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 )
-                self._connection = Connection(ours.detach())
+                self._socket = socket.socket(fileno=ours.detach())
+                self._socket.settimeout(STOPPED_S)
         except OSError as fault:
             raise JournalProcessEnded(f"the journal's process cannot be started: {fault.strerror}") from None
-        self._poll = select.poll()
-        self._poll.register(self._connection.fileno(), select.POLLIN)
         self._how = ""
         """how it ended"""
 
     @property
     def has_ended(self) -> bool:
         """Whether that is known here."""
-        return self._connection.closed
+        return self._socket.fileno() < 0
 
     def ask(self, what: str, *args: Any) -> Any:
         """What this method of ``Runner`` returns, or raises, there. JournalProcessEnded; what pickle raises where
         the arguments cannot be sent."""
         question = pickle.dumps((what, args))
         try:
-            self._connection.send_bytes(question)
-            while not self._poll.poll(STOPPED_S * 1000):
-                self._process.send_signal(signal.SIGCONT)  # whoever may have stopped it
-            is_raised, found = self._connection.recv()
+            self._send(question)
+            is_raised, found = pickle.loads(self._receive())  # noqa: S301  # our own
         except (EOFError, OSError):
             self.end()
             raise JournalProcessEnded(f"the process that had it open: {self._how}") from None
@@ -135,11 +141,41 @@ class _Process:
             raise found
         return found
 
+    # The form of multiprocessing's Connection, which is at the other end. It would wait here for as long as the
+    # process is stopped: also in the middle of a long question or answer.
+
+    def _send(self, question: bytes) -> None:
+        rest = memoryview(struct.pack("!i", len(question)) + question)
+        while rest:
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except TimeoutError:
+                self._process.send_signal(signal.SIGCONT)  # whoever may have stopped it
+
+    def _receive(self) -> bytes:
+        (size,) = struct.unpack("!i", self._exactly(4))
+        if size < 0:
+            (size,) = struct.unpack("!Q", self._exactly(8))
+        return self._exactly(size)
+
+    def _exactly(self, size: int) -> bytes:
+        found = bytearray()
+        while len(found) < size:
+            try:
+                part = self._socket.recv(min(size - len(found), PART))
+            except TimeoutError:
+                self._process.send_signal(signal.SIGCONT)
+                continue
+            if not part:
+                raise EOFError
+            found += part
+        return bytes(found)
+
     def end(self) -> None:
         """End it, if it has not ended."""
         if self.has_ended:
             return
-        self._connection.close()
+        self._socket.close()
         self._process.send_signal(signal.SIGCONT)
         try:
             status = self._process.wait(END_S)

@@ -13,11 +13,13 @@ _CUT = os.stat_result((0,) * 10)
 
 
 class OpenFiles:
-    """``path``: of the journal, which is open."""
+    """``path``: of the journal, which is open. ``before``: what stood there when it was about to be opened, which
+    takes a while; it may have been moved since."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, before: os.stat_result) -> None:
         self._path = path
-        self._file, self._log, self._index = self._found()
+        file, self._log, self._index = self._found()
+        self._file = file if _same(file, before) else before
 
     def left(self) -> None:
         """Remember how long they are now: the writer itself has just written."""

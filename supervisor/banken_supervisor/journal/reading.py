@@ -80,6 +80,8 @@ class Restored:
     """how wall clock and monotonic clock went together, oldest first"""
     problems: list[str] = field(default_factory=list)
     """what could not be read; empty for a whole journal, and where there was none"""
+    was_read: bool = True
+    """False: there may be more in the file, which could not be read at all"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ def restore(path: str) -> Restored:
                 _restore(connection, restored)
     except Exception as fault:  # noqa: BLE001  (a damaged disk must not keep a supervisor from starting)
         restored.problems.append(str(fault))
+        restored.was_read = False
     finally:
         if collecting:
             gc.enable()

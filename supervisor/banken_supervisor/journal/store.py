@@ -109,7 +109,8 @@ class Batch:
     def __init__(self, entries: Iterable[Entry], run: str) -> None:
         self.refused: list[str] = []
         """why entries have no row: faults of those who recorded them"""
-        self.clear = False
+        self.cleared: Cleared | None = None
+        """of the rows that are there already; those of this batch stay"""
         self.registry: dict[str, Row | None] = {}
         """by name, its last state; None: released"""
         self.feeds: dict[str, Row] = {}
@@ -141,9 +142,7 @@ class Batch:
             case LastFeed():
                 self.feeds[entry.name] = FEEDS.row(entry)
             case Cleared():
-                self.clear = True
-                self.registry.clear()
-                self.feeds.clear()
+                self.cleared = entry
             case IncidentRecord():
                 self.rows["opened"].append(INCIDENTS.row(entry))
                 self.opened.append(entry)
@@ -180,9 +179,10 @@ class Store:
         opened = 0
         released = [(name,) for name, row in batch.registry.items() if row is None]
         with schema.transaction(self.connection) as connection:
-            if batch.clear:
-                connection.execute("DELETE FROM registry")
-                connection.execute("DELETE FROM feeds")
+            if batch.cleared is not None:
+                since = batch.cleared.boot, batch.cleared.ticks
+                for table in ("registry", "feeds"):
+                    connection.execute(f"DELETE FROM {table} WHERE boot <> ? OR ticks < ?", since)  # noqa: S608
             connection.executemany("DELETE FROM registry WHERE name = ?", released)
             connection.executemany("DELETE FROM feeds WHERE name = ?", released)
             for kind, statement in _INSERTS.items():

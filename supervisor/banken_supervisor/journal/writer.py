@@ -13,12 +13,12 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 from banken.clock import wall
 from banken_supervisor.journal import schema
+from banken_supervisor.journal.condition import Condition
 from banken_supervisor.journal.entries import Entry, Rank
 from banken_supervisor.journal.journal_file import JournalProcessEnded, OpenFile, Place, ThisProcess
 from banken_supervisor.journal.open_files import OpenFiles
@@ -50,25 +50,6 @@ JOIN_S = 0.05
 
 REASON_MAX = 500
 """Longest reason, in characters."""
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """How well the journal writes now."""
-
-    state: str
-    """opening; ok; lagging: it writes, and entries were dropped; failing: it does not write; moved-aside: it writes
-    to a new file, for the old one was damaged or of another version"""
-    reason: str = ""
-    since: float = 0.0
-    """wall clock"""
-    resync: bool = False
-    """entries of the registry were lost: record ``Cleared`` and then every watchdog and open incident again"""
-
-    @property
-    def keeps(self) -> bool:
-        """Whether an entry that is recorded now is soon on disk: only then is it worth waiting for."""
-        return self.state in ("ok", "moved-aside")
 
 
 class Journal:
@@ -183,7 +164,7 @@ class Journal:
         while self._left is None and self._thread.is_alive():
             time.sleep(0.002)
         left, self._left = self._left, Restored()
-        return left or Restored(problems=["the journal's thread has ended"])
+        return left or Restored(problems=["the journal's thread has ended"], was_read=False)
 
     def flush(self, wait: float) -> bool:
         """Wait at most ``wait`` seconds until all that was recorded is on disk. Not for the loop."""
@@ -216,7 +197,11 @@ class Journal:
             try:
                 self._turn()
             except Exception as fault:  # noqa: BLE001  (after any fault this thread tries again)
-                self._failed(fault)
+                try:
+                    self._failed(fault)
+                except Exception as again:  # noqa: BLE001  (also after one of that)
+                    self._report(Condition("failing", f"{fault}; then: {again}"[:REASON_MAX], wall()))
+                    self._closing.wait(RETRY_MAX)
         self._close_file()
         self._place.end()
 
@@ -277,20 +262,23 @@ class Journal:
             schema.check_regular(self.path)  # a pipe, or /dev/null, is empty too, and not ours to replace
         if not os.path.exists(self.path) or not schema.size(self.path):
             schema.begin(self.path)
-        return self._place.open(self.path, self._run, self._limits), OpenFiles(self.path)
+        before = os.stat(self.path)
+        return self._place.open(self.path, self._run, self._limits), OpenFiles(self.path, before)
 
     def _write(self, file: OpenFile, files: OpenFiles, batch: list[tuple[int, Entry]]) -> None:
+        is_lost = True
         try:
-            refused = file.write([entry for _, entry in batch])
-        except POISON as fault:
-            refused = [str(fault)] * len(batch)
-        except BaseException:
-            self._queue.give_back(batch)
-            raise
-        if files.moved():  # meanwhile: a file without a name is lost, though SQLite wrote to it
-            self._queue.give_back(batch)
-            return
-        self._written(file, files)
+            try:
+                refused = file.write([entry for _, entry in batch])
+            except POISON as fault:
+                refused = [str(fault)] * len(batch)
+            if files.moved():  # meanwhile: a file without a name is lost, though SQLite wrote to it
+                return
+            self._written(file, files)
+            is_lost = False
+        finally:
+            if is_lost:
+                self._queue.give_back(batch)
         if monotonic() > self._ended_at + STEADY_S:
             self._failures = 0
         self._last_commit = wall()
@@ -311,7 +299,8 @@ class Journal:
         kind = kind_of(fault)
         if self._file is not None and self._files is not None:
             self._file.rollback()
-            self._files.left()  # what failed may have written something
+            with contextlib.suppress(OSError):  # the directory may be closed to us now
+                self._files.left()  # what failed may have written something
             if isinstance(fault, JournalProcessEnded):
                 self._resync = True  # what became of the files meanwhile was not seen
                 self._ended_at = monotonic()

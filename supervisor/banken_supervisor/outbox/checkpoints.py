@@ -74,6 +74,9 @@ class Checkpoints:
         self._to_rewrite: deque[Record] = deque()
         """records whose open incidents must be written again, to a new file"""
         self._boot = boot_id().hex()
+        self._recorded_since: float | None = None
+        """when all began to be recorded anew, monotonic time; None: that is done"""
+        self._was_read = True
         self.waits: Callable[[str], bool] = lambda name: False
         """whether an event about this name is not recorded yet: its checkpoint comes after that"""
         self.is_proved: Callable[[ProcessIdentity], bool] = lambda process: True
@@ -103,6 +106,7 @@ class Checkpoints:
         left, self._outbox.left = self._outbox.left, None
         if left is None:
             return 0, 0
+        self._was_read = left.was_read
         driver, found = self._driver, list[Effect]()
         history = ClockHistory(left.clocks, Reading.now())
         snapshot = snapshot_from(left, history)
@@ -129,7 +133,10 @@ class Checkpoints:
         if not table.changed and not table.fed and not self._to_rewrite:
             return self._engine.last_feeds.patience(self._driver.now)
         all_wait = (
-            not self._names and not table.fed and not self._to_rewrite and all(map(self.waits, table.changed))
+            not self._names
+            and not table.fed
+            and all(self.waits(each.name) for each in self._to_rewrite)
+            and all(map(self.waits, table.changed))
         )
         return WAIT_S if all_wait or self._journal.queued >= QUEUED_MAX else 0.0
 
@@ -151,18 +158,28 @@ class Checkpoints:
         changed = self._engine.table.changed
         count = 0
         fed = self._engine.table.fed
+        later = list[Record]()
         if not self._names:
             self._names.extend(changed)
         while (self._names or fed or self._to_rewrite) and self._journal.queued < queued_max:
             if self._to_rewrite:
-                self._rewrite_incident(self._to_rewrite.popleft())
+                record = self._to_rewrite.popleft()
+                if self.waits(record.name):
+                    later.append(record)  # its verdict, which says more of it, is not recorded yet
+                else:
+                    self._rewrite_incident(record)
             elif self._names:
                 self._next(changed)
             else:
                 self._write_last_feed(fed.popitem()[0])
             count += 1
             if count % CHECK_EVERY == 0 and monotonic() >= until:
-                return
+                break
+        self._to_rewrite.extend(later)
+        if self._recorded_since is not None and not (changed or fed or self._to_rewrite):
+            if self._was_read:
+                self._journal.record(Cleared(self._boot, self._recorded_since))
+            self._recorded_since = None
 
     def _next(self, changed: dict[str, None]) -> None:
         name = self._names.popleft()
@@ -193,7 +210,7 @@ class Checkpoints:
             self._write_all()
 
     def _write_all(self) -> None:
-        self._journal.record(Cleared())
+        self._recorded_since = monotonic()
         for record in self._engine.table:
             self._engine.table.changed[record.name] = None
             if record.details is not None and record.details.open_incident is not None:

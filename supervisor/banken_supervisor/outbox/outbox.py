@@ -112,6 +112,7 @@ class Outbox:
         self._pending: deque[Pending] = deque()
         self._announced_at = self._free_at = -math.inf
         self._proof: int | None = None
+        self._is_closed = False
         self._durable = 0
         """everything up to this ticket is on disk"""
 
@@ -215,6 +216,9 @@ class Outbox:
     def close(self, wait: float) -> None:
         """Write the rest, for at most ``wait`` seconds, and publish it. Call it when no more results can arrive:
         later entries are dropped and counted."""
+        if self._is_closed:
+            return  # what did not end in its time would be waited for once more
+        self._is_closed = True
         until = time.monotonic() + wait
         self.flush_checkpoints(until)
         self.journal.close(max(0.0, until - time.monotonic()))

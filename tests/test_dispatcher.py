@@ -202,6 +202,64 @@ def test_who_was_told_by_a_former_supervisor_hears_of_the_end(bench: Bench) -> N
     assert (told.link, told.page) == ("https://banken.example/#/incident/i-w", "https://banken.example/")
 
 
+def test_who_was_told_in_two_leaderships_hears_of_the_end_once(bench: Bench) -> None:
+    """This supervisor had the incident, lost it, and has it again."""
+    bench.dispatcher.notices.limits = Limits(0.0, 10)
+    bench.remember("w", TELL)
+    bench.remember("w", TELL)
+    bench.end("w")
+    until(lambda: bench.turn() or bench.reports, "the end is told")
+    bench.turn(0.1)
+    assert [(report.type, report.target.recovered) for report in bench.reports] == [(EventType.ACTION_DONE, True)]
+
+
+def test_an_end_that_still_waits_at_the_stop_is_told(bench: Bench) -> None:
+    """Nobody else has it. What was to begin is not begun."""
+    bench.remember("w", TELL)
+    bench.end("w")
+    bench.run("other", Step("log"))
+    bench.dispatcher.close(1.0)
+    assert [(each.incident.name, each.recovered) for each in Teller.told] == [("w", True)]
+    assert {report.action for report in bench.reports} == {"tell"}
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_of_one_message_each_incident_is_asked_about(bench: Bench, is_reversed: bool) -> None:
+    """What is another supervisor's by now is reported as dropped, once each; the rest is one message, whichever of
+    them came first."""
+    names = [*(f"theirs-{number}" for number in range(11)), "mine-1", "mine-2"]
+    bench.dispatcher.executor.permits = lambda target: target.incident.name.startswith("mine")
+    for name in reversed(names) if is_reversed else names:
+        bench.run(name, TELL)
+    bench.hold(len(names))
+    until(lambda: bench.turn() or len(bench.reports) == len(names), "each is reported")
+    bench.turn(0.1)
+    told = [[each.incident.name for each in (first, *first.others)] for first in Teller.told]
+    assert told == [["mine-2", "mine-1"] if is_reversed else ["mine-1", "mine-2"]]
+    assert sorted((each.target.incident.name, each.type, each.text) for each in bench.reports) == sorted(
+        (name, EventType.ACTION_DONE, "told; in one message with 1 other")
+        if name.startswith("mine")
+        else (name, EventType.ACTION_DROPPED, "another supervisor leads now")
+        for name in names
+    )
+
+
+def test_what_waits_for_a_leader_holds_up_nothing_of_this_supervisors(bench: Bench) -> None:
+    """While nobody knows who leads: a storm of both is two messages."""
+    known = threading.Event()
+    bench.dispatcher.fence_of = lambda incident: 7 if incident.startswith("i-led") else None
+    bench.dispatcher.executor.permits = lambda target: target.fence is None or known.wait(20)
+    names = [f"{whose}-{number}" for number in range(11) for whose in ("led", "mine")]
+    for name in names:
+        bench.run(name, TELL)
+    bench.hold(len(names))
+    until(lambda: bench.turn() or len(bench.reports) == 11, "this supervisor's are told")
+    assert {report.target.fence for report in bench.reports} == {None}
+    known.set()
+    until(lambda: bench.turn() or len(bench.reports) == 22, "the others are told")
+    assert [len(first.others) for first in Teller.told] == [10, 10]
+
+
 def test_the_files_of_a_step_are_not_read_on_the_loops_thread(bench: Bench, tmp_path: Path) -> None:
     """A disk that hangs must not stop verdicts: what a file holds is seen on the action's thread."""
     options = (("retries", 0), ("secret_file", str(tmp_path / "gone")), ("url", "http://127.0.0.1:9/"))

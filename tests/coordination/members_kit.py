@@ -76,6 +76,7 @@ timeout = "1s"
 interval = "60s"
 ladder = [{{ do = "dump" }}, {{ do = "kill", after = "0.3s" }}]
 
+{more}
 [[watchdog]]
 name = "w-*"
 timeout = "2s"
@@ -189,6 +190,8 @@ class Member:
     def start(self) -> None:
         environment = {"HOME": str(self.place), "PATH": os.environ["PATH"], "BANKEN_ADDRESS": self.address}
         environment["PYTHONFAULTHANDLER"] = "1"
+        if "PYTHONPATH" in os.environ:  # of a clone: else it would run what is installed
+            environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
         with (self.place / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *self.program, "run", "-c", "banken.toml"],
@@ -216,9 +219,9 @@ class Member:
 
 
 class Cluster:
-    """Three members and three etcd, or as many as are asked for."""
+    """Three members and three etcd, or as many as are asked for. ``more``: what their config has besides."""
 
-    def __init__(self, place: Path, etcd: etcd_kit.Etcd, ttl: float, count: int) -> None:
+    def __init__(self, place: Path, etcd: etcd_kit.Etcd, ttl: float, count: int, more: str = "") -> None:
         self.place, self.etcd, self.ttl = place, etcd, ttl
         self.deeds_file = place / "deeds"
         self.deeds_file.touch()
@@ -242,6 +245,7 @@ class Cluster:
                 place, f"m{number}",
                 CONFIG.format(
                     listen=listen, name=f"m{number}", endpoints=json.dumps(etcd.urls), ttl=ttl, deed=deed,
+                    more=more,
                 ),
             )
             for number, listen in enumerate(self.listen, 1)
@@ -321,9 +325,9 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(ttl: float = 3.0, members: int = 3, etcds: int = 1) -> Iterator[Cluster]:
+def cluster(ttl: float = 3.0, members: int = 3, etcds: int = 1, more: str = "") -> Iterator[Cluster]:
     with etcd_kit.running(etcds) as etcd, tempfile.TemporaryDirectory(prefix="bk-") as place:
-        made = Cluster(Path(place), etcd, ttl, members)
+        made = Cluster(Path(place), etcd, ttl, members, more)
         try:
             yield made
         finally:

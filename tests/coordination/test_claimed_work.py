@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from banken.protocol.incidents import Cause, Incident
+from banken_supervisor.actions.target import ActionTarget
 from banken_supervisor.coordination.claims import Claims
 from banken_supervisor.coordination.records import Claim
 from banken_supervisor.coordination.store import Done, Store
@@ -90,3 +96,32 @@ def test_what_was_not_done_of_an_incident_that_is_over_changes_no_other_claim() 
     work.drop("w")
     work.note("w", claim("second"))
     assert {name: each.id for name, each in work.stop().items()} == {"w": "second"}
+
+
+@pytest.mark.parametrize("what", ["written", "not written", "written, and the loop has ended", "another one is"])
+def test_a_former_leader_tells_of_an_end_only_if_nobody_else_can(what: str) -> None:
+    """While the claim is there, the next leader finds it, and tells of the end itself."""
+    store = Late(MemoryEngine().store("m1"))
+    view = SimpleNamespace(term=TERM, may_act=True)
+    terms = Terms(lambda: view)  # type: ignore[arg-type, return-value]
+    work = ClaimedWork([store], 1.0, terms, lambda: True, lambda *found: None, lambda *why: None, lambda: None)
+    work.claims = Claims(TERM)
+    terms.is_mine("i-1", TERM)
+    work.want("w", claim("i-1"), lambda: None, lambda claim: None)
+    work.turn(0.0)
+    if what == "another one is":  # it ends while its claim is written
+        work.drop("w")
+        store.asked[-1][1](Done(7))
+    else:
+        store.asked[-1][1](Done(7))
+        work.drop("w")
+        work.turn(0.0)
+        if what == "written":
+            store.asked[-1][1](Done(8))
+    work.stop()
+    if what == "written, and the loop has ended":
+        store.asked[-1][0](SimpleNamespace(transact=lambda *asked: Done(8)))  # type: ignore[arg-type]
+    view.term, view.may_act = None, False
+    notice = ActionTarget(Incident("i-1", "w", Cause.TIMEOUT, 0.0, 1.0, 1.0), recovered=True)
+    assert terms.permits(notice) is what.startswith("written")
+    assert terms.permits(replace(notice, recovered=False)) is False

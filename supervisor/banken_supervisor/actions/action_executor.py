@@ -149,9 +149,9 @@ class Executor:
 
     # -- on the threads -----------------------------------------------------------------------------
 
-    def _perform(self, run: Run) -> tuple[EventType, str, dict[str, Any]]:
-        if not self.permits(run.target):
-            return EventType.ACTION_DROPPED, "another supervisor leads now", {}
+    def _perform(self, run: Run) -> tuple[EventType, str, dict[str, Any]] | None:
+        if not self._keep_permitted(run):
+            return None
         run.started_at = wall()
         try:
             made, elsewhere = made_of(run.action), self.elsewhere
@@ -177,11 +177,25 @@ class Executor:
             # SystemExit and KeyboardInterrupt too: an action ends nothing but itself.
             return EventType.ACTION_FAILED, *raised(fault, run.action.hidden)
 
+    def _keep_permitted(self, run: Run) -> bool:
+        """Take out of a message what may not be told, and report it. Whether anything is left: each incident may be
+        another supervisor's by now, whichever was the first."""
+        all_ = (replace(run.target, others=()), *run.target.others)
+        left = []
+        for each in all_:
+            if self.permits(each):
+                left.append(each)
+            else:
+                self._publish(Run(run.action, each), EventType.ACTION_DROPPED, "another supervisor leads now")
+        if left and len(left) < len(all_):
+            run.target = replace(left[0], others=tuple(left[1:]))
+        return bool(left)
+
     def _ran(self, job: Job, how: How, value: Any, seconds: float) -> None:
         if how is not How.DONE:  # RAISED: only what describing a fault has raised itself
             text = type(value).__name__ if how is How.RAISED else value
             self._publish(job.about, _TYPES[how], text, seconds=seconds)
-        elif value is not None:  # None: it was handed on
+        elif value is not None:  # None: it was handed on, or what became of it is reported already
             type_, text, data = value
             self._publish(job.about, type_, text, data, seconds)
 

@@ -139,6 +139,10 @@ class Dispatcher:
     def close(self, wait: float, flush_wait: float = FLUSH_S) -> None:
         """Send the notices that wait, and end: within ``wait`` seconds, or ``flush_wait`` if there are notices."""
         until = monotonic() + wait
+        for each in self._waiting:
+            if isinstance(each, EndIncident):  # nobody else has the news of it; what was to begin is not begun
+                self._end(each)
+        self._waiting.clear()
         if self.notices.flush():
             until = monotonic() + flush_wait
             while self.executor.counts()["queued"] and monotonic() < until:
@@ -154,8 +158,11 @@ class Dispatcher:
             action = self._action(effect.step)
         except Refused:
             return
-        if action.recipient is not None:
-            self._notified.setdefault(incident.id, []).append((action, self._target(effect, incident)))
+        if action.recipient is None:
+            return
+        # It may have had this incident before: one recipient gets the news once.
+        known = [each for each in self._notified.get(incident.id, ()) if each[0] is not action]
+        self._notified[incident.id] = [*known, (action, self._target(effect, incident))]
 
     def _target(self, effect: RunStep, incident: Incident) -> ActionTarget:
         acts_on = effect.acts_on or incident.name

@@ -25,8 +25,11 @@ class Notifications:
         folded messages go out one after the other"""
 
     def add(self, action: Action, target: ActionTarget, real: float) -> None:
-        """Send it, alone or with others in one message, which the action of the first then sends."""
-        key = action.name, action.recipient, target.recovered
+        """Send it, alone or with others in one message, which the action of the first then sends.
+
+        Not those of a cluster with those of this supervisor alone, which wait for nobody's leadership.
+        """
+        key = action.name, action.recipient, target.recovered, target.fence is None
         fold = self._folds.setdefault(key, Fold(self.limits))
         fold.limits = self.limits
         fold.add((action, target), real)

@@ -161,11 +161,12 @@ class Webhook(Action, options.Table):
 
 
 def message_id(target: ActionTarget) -> str:
-    """The same for every attempt, also after a restart of the supervisor: receivers drop what they have seen."""
-    end = "-recovered" if target.recovered else ""
+    """The same for every attempt, also after a restart of the supervisor: receivers drop what they have seen. Of an
+    end without the run: which one was the last, two leaders of a cluster may see differently."""
+    run, end = ("", "-recovered") if target.recovered else (f"-{target.run}", "")
     more = f"-and-{len(target.others)}" if target.others else ""
     # A dot would be ambiguous.
-    return f"{target.incident.id}-{target.step}-{target.run}{more}{end}".replace(".", "_")
+    return f"{target.incident.id}-{target.step}{run}{more}{end}".replace(".", "_")
 
 
 def event(target: ActionTarget) -> bytes:

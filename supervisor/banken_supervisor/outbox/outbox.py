@@ -213,6 +213,14 @@ class Outbox:
             if time.monotonic() >= until:
                 return
 
+    def settle(self, wait: float) -> None:
+        """The loop has ended: do what waits for the disk when it is there, for at most ``wait`` seconds."""
+        until = time.monotonic() + wait
+        while self._pending and time.monotonic() < until:
+            self._durable = max(self._durable, self.journal.durable)
+            self.turn()
+            time.sleep(_POLL_S)
+
     def close(self, wait: float) -> None:
         """Write the rest, for at most ``wait`` seconds, and publish it. Call it when no more results can arrive:
         later entries are dropped and counted."""

@@ -59,6 +59,8 @@ class ClaimedWork:
     """by name: what is to be done when its claim is written"""
     _ready: deque[_Work] = field(default_factory=deque)
     """what is written, and is done as soon as this member may act"""
+    _over: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    """by name: incidents that are over, each after the version at which its claim is gone from the store"""
     _idle: list[StoreThread] = field(init=False)
     """those of ``stores`` that are not asked now"""
 
@@ -88,8 +90,14 @@ class ClaimedWork:
         """There is no incident of this watchdog: nothing that waits for its claim is done, and the claim goes.
         ``spent``: what is written of its budgets then; None: nothing."""
         self._waiting.pop(name, None)
-        if self.claims is not None:
-            self.claims.want(name, None, is_awaited=False, spent=spent)
+        claim = self.get(name)
+        if self.claims is None:
+            return
+        version = self.claims.want(name, None, is_awaited=False, spent=spent)
+        if claim is not None and version is None:
+            self._terms.is_over(claim.id)
+        elif claim is not None and version is not None:
+            self._over.setdefault(name, []).append((version, claim.id))
 
     def do(self, name: str, incident: str, what: Callable[[], None]) -> None:
         """Do this as soon as this member may act, if the claim of this incident, which is there, still is."""
@@ -111,6 +119,7 @@ class ClaimedWork:
         self._terms.held_back += len(self._ready)
         self._ready.clear()
         self._waiting.clear()
+        self._over.clear()
         return left
 
     def patience(self, now: float) -> float | None:
@@ -127,7 +136,8 @@ class ClaimedWork:
             return
         while self._idle and (sent := claims.transaction(now)) is not None:
             store = self._idle.pop()
-            store.ask(partial(self._write, sent), partial(self._answered, store, claims, sent))
+            over = [incident for each in sent.changes for incident in self._over_at(each.name, each.version)]
+            store.ask(partial(self._write, sent, over), partial(self._answered, store, claims, sent))
 
     def do_what_is_written(self) -> None:
         """As far as this member may act, and but for what was to be done for an incident that is over."""
@@ -137,9 +147,18 @@ class ClaimedWork:
             if claim is not None and claim.id == work.incident:
                 work.do()
 
-    def _write(self, sent: Transaction, store: Store) -> Done | Refused:
-        """On the thread of a store."""
-        return store.transact(sent.expect, sent.put, sent.drop, self._limit)
+    def _write(self, sent: Transaction, over: Sequence[str], store: Store) -> Done | Refused:
+        """On the thread of a store. ``over``: incidents whose claims are gone when it is done, which is noted at
+        once: a loop that ends does not read the answer."""
+        answer = store.transact(sent.expect, sent.put, sent.drop, self._limit)
+        if isinstance(answer, Done):
+            for incident in over:
+                self._terms.is_over(incident)
+        return answer
+
+    def _over_at(self, name: str, version: int) -> list[str]:
+        """The incidents whose claims are gone when this version is written."""
+        return [incident for at, incident in self._over.get(name, ()) if at <= version]
 
     def _answered(
         self, store: StoreThread, claims: Claims, sent: Transaction, answer: Done | Refused | Away
@@ -156,16 +175,22 @@ class ClaimedWork:
     def _take(self, term: int, outcome: Outcome) -> None:
         match outcome:
             case Written(name, version):
+                for incident in self._over_at(name, version):
+                    self._terms.is_over(incident)
+                if later := [each for each in self._over.pop(name, []) if each[0] > version]:
+                    self._over[name] = later
                 waiting = self._waiting.pop(name, [])
                 self._ready.extend(each for each in waiting if each.version <= version)
                 if left := [each for each in waiting if each.version > version]:
                     self._waiting[name] = left
             case Adopted(name, claim, created):
                 self._waiting.pop(name, None)
+                self._over.pop(name, None)
                 self._terms.is_mine(claim.id, term)
                 self.do(name, claim.id, partial(self.adopt, name, claim, created))
             case Blocked(name, why):
                 self._waiting.pop(name, None)
+                self._over.pop(name, None)
                 self.block(name, why)
             case Deposed():
                 self.deposed()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from time import sleep
 
 from banken_supervisor.actions.target import ActionTarget
 from banken_supervisor.coordination.leadership_thread import View
 
 TERMS_MAX = 100_000
-"""Incidents of which it is remembered that they were the cluster's, the latest."""
+"""Incidents of which it is remembered that they were the cluster's, the latest; and of those that are over."""
 
 LOOK_S = 0.02
 """Seconds between two looks whether this member may act again."""
@@ -24,6 +25,10 @@ class Terms:
         self._view = view
         self._terms: dict[str, int] = {}
         """by incident: the term in which it was this member's, the latest last"""
+        self._over: dict[str, None] = {}
+        """those of this member that are over, and have no claim in the store any more, the latest last"""
+        self._lock = Lock()
+        """for ``_over``, which the threads of the store add to"""
 
     def __contains__(self, incident: str) -> bool:
         """Whether it is, or was, the cluster's."""
@@ -37,6 +42,14 @@ class Terms:
         if len(self._terms) > TERMS_MAX:
             del self._terms[next(iter(self._terms))]
 
+    def is_over(self, incident: str) -> None:
+        """This member has ended this incident, and its claim is gone from the store: nobody else knows of it. For
+        any thread."""
+        with self._lock:
+            self._over[incident] = None
+            if len(self._over) > TERMS_MAX:
+                del self._over[next(iter(self._over))]
+
     def fence_of(self, incident: str) -> int | None:
         """The number of the leader that has this incident; None: it is no matter of the cluster."""
         return self._terms.get(incident)
@@ -47,7 +60,10 @@ class Terms:
 
     def permits(self, target: ActionTarget) -> bool:
         """Whether an action may begin: asked on its thread, immediately before. It waits as long as nobody else is
-        known to lead."""
+        known to lead. The news of an end is sent by a former leader, too, if no other member can know of it: where
+        the claim is still in the store, the next leader ends the incident again, and sends the news."""
+        if target.recovered and target.incident.id in self._over:
+            return True
         while (permit := self.permit(target.incident.id)) is None:
             sleep(LOOK_S)
         return permit

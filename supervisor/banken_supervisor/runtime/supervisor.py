@@ -43,8 +43,8 @@ from banken_supervisor.runtime.runtime_config import ConfigReload, RuntimeConfig
 from banken_supervisor.runtime.signals import handled
 from banken_supervisor.sources.sockets import Sockets
 
-CALLBACK_DRAIN, ACTION_DRAIN, JOURNAL_DRAIN = 2.0, 0.5, 1.0
-"""Seconds that ``stop`` waits, at most: for running callbacks, for actions, for writing the journal."""
+CALLBACK_DRAIN, ACTION_DRAIN, SETTLE, JOURNAL_DRAIN = 2.0, 0.5, 0.2, 1.0
+"""Seconds that ``stop`` waits, at most: for callbacks, actions, what these wait for, writing the journal."""
 
 STOP_LIMIT = 5.0
 """Default of ``stop_timeout``, seconds."""
@@ -104,8 +104,7 @@ class Supervisor:
         self._thread: threading.Thread | None = None
         self._loop: Loop | None = None
         self._ended = threading.Event()
-        self._signals = 0
-        self._running = False
+        self._signals, self._running = 0, False
         self._stop_timeout = check_seconds(stop_timeout, "stop_timeout")
         self._stop_by = 0.0
         """monotonic time; 0: no stop was requested"""
@@ -308,6 +307,8 @@ class Supervisor:
         loop.maintenance.close()
         loop.programs.close(share(0.25, CLOSE_WAIT))
         self._callbacks.close(share(0.5, CALLBACK_DRAIN))
+        if loop.outbox is not None:
+            loop.outbox.settle(share(0.1, SETTLE))
         loop.dispatcher.close(share(0.3, ACTION_DRAIN), share(0.5, FLUSH_S))
         if self._config_reload is not None:
             self._config_reload.current.close(share(0.3, ACTION_DRAIN))
@@ -364,8 +365,7 @@ class Supervisor:
         if loop is None:
             return
         loop.programs.manager.write_records_again()
-        missing = sockets.missing()
-        if not missing:
+        if not (missing := sockets.missing()):
             return
 
         def bind() -> None:

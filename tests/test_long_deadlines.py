@@ -189,3 +189,17 @@ def test_a_short_one_is_not_kept() -> None:
     house = House()
     house.feed(declared=Declaration(60.0, 20.0, 60.0))
     assert house.shelf.feeds == {}
+
+
+def test_who_lives_by_work_is_due_by_that_after_a_restart() -> None:
+    """Hours after its last feed: it spoke a moment ago, and has its timeout, not the grace of a restart."""
+    house = House()
+    house.feed(declared=Declaration(600.0, HOUR, 600.0))
+    for _ in range(100):
+        house.now += 60.0
+        house.say(Kind.WORK, "w", 3_000.0, None)
+        house.keep()
+    fed = house.now
+    house.crash(1.0)
+    late = run(house, fed + 2 * HOUR, 3 * HOUR, step=1.0)
+    assert late is None or late - fed >= 600.0

@@ -439,3 +439,67 @@ def test_progress_and_status_on_a_handle_at_a_supervisor(recorder: Recorder) -> 
     dog.feed(progress=8)
     dog.feed(status="step 8")
     assert [each.args for each in recorder.messages if each.kind is Kind.NOTE] == [(7, "step 7"), (None, "step 8")]
+
+
+def test_a_feed_does_not_hide_work_that_is_late(recorder: Recorder) -> None:
+    """Until that has ended nothing is said: silence is what has to be heard. Then the feeds count again."""
+    dog = recorder.watchdog("web", timeout=20, resolution=0)
+    dog.feed()
+    feeds = [each for each in recorder.messages if each.kind is Kind.FEED]
+    with dog.work("GET /x", limit=0.1):
+        time.sleep(0.15)
+        before = len(recorder.messages)
+        for _ in range(5):
+            dog.feed()
+        recorder.feed("web", progress=3)
+        assert len(recorder.messages) == before
+    dog.feed()
+    assert [each for each in recorder.messages if each.kind is Kind.FEED] != feeds
+
+
+def test_a_feed_that_crosses_the_moment_is_taken_back(recorder: Recorder) -> None:
+    """It was on its way when the work became late: what follows it says so."""
+    dog = recorder.watchdog("web", timeout=20, resolution=0)
+    deliver = recorder._deliver
+
+    def slow(frame: bytes, wait: float = 0.0) -> bool:
+        recorder._deliver = deliver  # type: ignore[method-assign]
+        time.sleep(0.2)
+        return deliver(frame, wait)
+
+    dog.feed()
+    with dog.work("GET /x", limit=0.1):
+        recorder._deliver = slow  # type: ignore[method-assign]
+        dog.feed()
+        fed, taken_back = recorder.messages[-2:]
+        assert (fed.kind, taken_back.kind) == (Kind.FEED, Kind.WORK)
+        assert taken_back.args[0] < 0.01
+
+
+def test_a_watchdog_in_this_process_is_not_hidden_by_its_feeds_either() -> None:
+    runs: list[Incident] = []
+    dog = Watchdog(timeout=3, interval=0.2)
+    dog.set_callback(runs.append)
+    dog.start_in_thread()
+    end = threading.Event()
+    try:
+        dog.feed()
+
+        def hang() -> None:
+            with dog.work("GET /x", limit=0.2):
+                end.wait(20)
+
+        working = threading.Thread(target=hang)
+        working.start()
+
+        def fed() -> bool:
+            dog.feed()
+            return len(runs) >= 3  # the first incident goes on: its callback is repeated
+
+        assert until(fed)
+        assert {each.run for each in runs[:3]} == {1, 2, 3}
+        end.set()
+        working.join(20)
+    finally:
+        end.set()
+        dog.stop()

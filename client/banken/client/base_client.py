@@ -64,7 +64,7 @@ class BaseClient:
         self._open_work: dict[str, OpenWork] = {}
         self._unsent_releases: dict[str, bytes] = {}
         self._sections = itertools.count(1)
-        self._making = threading.RLock()  # re-entrant: a signal handler may feed meanwhile
+        self._making = threading.RLock()  # of all parts: of two, a signal handler could wait for one for ever
         self._past = FeedState("", None, 0.0)
         """the counts of names that this process feeds no longer, and of those that it never fed"""
         self._carry: Callable[[bytes], bool] = self._deliver
@@ -127,7 +127,7 @@ class BaseClient:
         self, state: FeedState, now: float, progress: limits.Progress | None = None, status: str | None = None
     ) -> None:
         """Send a feed, coalesced only where its status did not change; ``now``: monotonic time, seconds."""
-        work = self._open_work.get(state.name) if self._open_work else None
+        work, is_known = self._open_work.get(state.name) if self._open_work else None, False
         if progress is None and status is None:
             frame = state.frame or self._encode(state, Kind.FEED)
             if work is None:  # else no feed is sent without telling the open work of it
@@ -137,18 +137,18 @@ class BaseClient:
                 progress = limits.check_progress(progress)
             if status is not None:
                 status = limits.check_text(status, "status", limits.STATUS_MAX)
-                if status == state.status and now < state.open_until:
-                    state.coalesced += 1
-                    return
+                is_known = status == state.status and now < state.open_until
             frame = self._encode(state, Kind.NOTE, progress, status)
+        if is_known or (work is not None and work.holds_back(work.timeout + state.resolution, now)):
+            state.coalesced += 1
+            return
         if self._unsent_releases:
             self._send_releases(state.name)
         sent = self._deliver(frame)  # as _hand_over does; one call less
         if sent:
             state.sent += 1
             state.open_until = now + state.resolution
-            if status is not None:
-                state.status = status
+            state.status = state.status if status is None else status
         else:
             state.dropped += 1
             state.open_until = 0.0
@@ -273,7 +273,7 @@ class BaseClient:
                 if found is None:
                     found = OpenWork(
                         lambda seconds, scope: self._send_work(name, seconds, scope), timeout,
-                        known=state.declaration is not None,
+                        known=state.declaration is not None, lock=lambda: self._making,
                     )  # fmt: skip
                     if state.sent or state.coalesced:  # it is fed, and goes on to be
                         found.promise(timeout + state.resolution, sent=True)
@@ -323,8 +323,7 @@ class BaseClient:
 
     def _release(self, name: str) -> bool:
         self._end_work(name)
-        sent = self._send(Kind.RELEASE, name)
-        state = self._forget(name)
+        sent, state = self._send(Kind.RELEASE, name), self._forget(name)
         if not sent and state is not None and state.is_own and len(self._unsent_releases) < UNSENT_RELEASES_MAX:
             self._unsent_releases[name] = self._encode(state, Kind.RELEASE)
         return sent
@@ -364,7 +363,7 @@ class BaseClient:
 
     def _forked(self) -> None:
         """In a child: another process feeds now, and has sent nothing yet."""
-        self._making = threading.RLock()  # re-entrant: a signal handler may feed meanwhile
+        self._making = threading.RLock()
         self._unsent_releases.clear()
         for state in (self._past, *self._states.values()):
             state.begin_anew()

@@ -25,6 +25,7 @@ from banken.threads import NO_THREAD, ZMQ_THREADS, are_green, available, start_d
 from banken.watchdog.callback_invocation import taking_incident
 
 if TYPE_CHECKING:
+    from banken.keys import Key
     from banken.watchdog.callback_invocation import Callback, Run
 
 log = logging.getLogger("banken")
@@ -38,12 +39,20 @@ GREEN_S = 1.0
 
 
 class CallbackListener:
-    """Runs callbacks for the verdicts of one supervisor, or of several. ``key``: the file of the process's key."""
+    """Runs callbacks for the verdicts of one supervisor, or of several. ``key``: the file of the process's key, or
+    what was in it. ``lock``: the client's; None: one of its own."""
 
-    def __init__(self, address: str, key: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        key: str | os.PathLike[str] | Key | None = None,
+        lock: threading.RLock | None = None,
+    ) -> None:
         self._address = address
         self._key = key
-        self._lock = threading.Lock()
+        self._lock = lock or threading.RLock()  # re-entrant: a signal handler may feed while it starts
+        self._starts = False
+        """whether a thread is being started"""
         self._bound: dict[str, Run] = {}
         self._running: set[str] = set()
         self._seen: dict[str, tuple[str, int]] = {}
@@ -65,16 +74,16 @@ class CallbackListener:
                 return
             known = name in self._bound
             self._bound[name] = taking_incident(callback)
-            if self._thread is None:
-                self._start()
+            if self._thread is None and not self._starts:
+                self._begin()
             elif not known:
                 self._command(b"+", name)
 
     def again(self, now: float) -> bool:
         """Start if need be, and if an attempt is due at ``now`` (monotonic seconds); False: it has no thread."""
         with self._lock:
-            if self._thread is None and self._bound and now >= self._start_at:
-                self._start()
+            if self._thread is None and self._bound and now >= self._start_at and not self._starts:
+                self._begin()
             return self._thread is not None or not self._bound or self._start_at == inf
 
     def connect(self, address: str) -> None:
@@ -99,8 +108,15 @@ class CallbackListener:
 
     def forked(self) -> None:
         """In a child, which uses it no more: callbacks belong to the process that set them."""
-        self._lock = threading.Lock()  # a callback that forked ends here
+        self._lock = threading.RLock()  # a callback that forked ends here
         inherited.append(self._commands)
+
+    def _begin(self) -> None:
+        self._starts = True  # a signal handler that feeds meanwhile does not start another one
+        try:
+            self._start()
+        finally:
+            self._starts = False
 
     def _start(self) -> None:
         """Listen for every watchdog that has a callback, if the system gives the threads for it."""

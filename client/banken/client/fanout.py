@@ -143,7 +143,11 @@ class Fanout:
     """As ``Sender``, for several addresses. ``key``: for those on other hosts. KeyRefused."""
 
     def __init__(
-        self, addresses: Sequence[Address], key: Key | None, opened: Callable[[], bool] = lambda: True
+        self,
+        addresses: Sequence[Address],
+        key: Key | None,
+        opened: Callable[[], bool] = lambda: True,
+        lock: threading.RLock | None = None,
     ) -> None:
         for each in addresses:
             if key is not None and each.directory is None:
@@ -151,7 +155,7 @@ class Fanout:
         self.destinations = [Destination(each) for each in addresses]
         self._key = key
         self._opened = opened
-        self._lock = threading.RLock()
+        self._lock = lock or threading.RLock()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._ready = False
         """``opened`` has returned True"""
@@ -246,9 +250,10 @@ class Fanout:
                 self._context.term()
             self._context, self._ready, self._live = None, False, []
 
-    def forked(self) -> None:
+    def forked(self, lock: threading.RLock | None = None) -> None:
         """In a child, right after the fork: forget the parent's sockets without touching them."""
-        self._lock = threading.RLock()
+        self._lock = lock or threading.RLock()
+        self._flowing = None
         for each in self.destinations:
             inherited.extend(one for one in (each.socket, each.monitor) if one is not None)
             each.socket = each.put = each.monitor = None

@@ -69,10 +69,12 @@ class Sender:
     ``opened`` is called when the socket was made, and before each further message until it has returned True.
     """
 
-    def __init__(self, address: Address, opened: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self, address: Address, opened: Callable[[], bool] = lambda: True, lock: threading.RLock | None = None
+    ) -> None:
         self.address = address
         self._opened = opened
-        self._lock = threading.RLock()
+        self._lock = lock or threading.RLock()
         self._socket: zmq.Socket[bytes] | None = None
         self._put: Callable[[bytes, int], object] | None = None
         """sends a frame; None: ``_open`` has to be called first"""
@@ -141,9 +143,10 @@ class Sender:
                 self._socket.context.term()
             self._socket = self._put = None
 
-    def forked(self) -> None:
+    def forked(self, lock: threading.RLock | None = None) -> None:
         """In a child, right after the fork: forget the parent's socket without touching it."""
-        self._lock = threading.RLock()  # some other thread of the parent may have held the old one
+        self._lock = lock or threading.RLock()  # some other thread of the parent may have held the old one
+        self._flowing = None
         if self._socket is not None:
             inherited.append(self._socket)
         self._socket = self._put = None

@@ -18,6 +18,7 @@ from banken.protocol.messages import Kind
 if TYPE_CHECKING:
     from banken.client.callback_listener import CallbackListener
     from banken.client.fanout import Fanout
+    from banken.keys import Key
     from banken.watchdog.callback_invocation import Callback
 
 EXIT_WAIT = 0.3
@@ -55,7 +56,7 @@ class Client(BaseClient):
     ) -> None:
         super().__init__(anonymous=anonymous)
         self._release_at_exit = release_at_exit and not anonymous
-        self._key = key
+        self._key: str | os.PathLike[str] | Key | None = key
         self._sender: Sender | Fanout | None = None
         if address is not None:
             self._use(self._make_sender(address))
@@ -124,11 +125,13 @@ class Client(BaseClient):
     def _make_sender(self, address: str | os.PathLike[str] | None) -> Sender | Fanout:
         found = resolve_all(address)
         if len(found) == 1 and found[0].directory is not None:
-            return Sender(found[0], self._opened)
+            return Sender(found[0], self._opened, self._making)
         from banken.client.fanout import Fanout
         from banken.tcp import given_key
 
-        return Fanout(found, given_key(self._key), self._opened)
+        # Read once: its path may be relative, and the directory another one when the listener needs it.
+        self._key = key = given_key(self._key)
+        return Fanout(found, key, self._opened, self._making)
 
     def _use(self, sender: Sender | Fanout) -> Sender | Fanout:
         self._sender, self._carry = sender, sender.send
@@ -155,7 +158,7 @@ class Client(BaseClient):
             if self._listener is None and callback is not None:
                 from banken.client.callback_listener import CallbackListener
 
-                self._listener = CallbackListener(self._to().text, self._key)
+                self._listener = CallbackListener(self._to().text, self._key, self._making)
             if self._listener is not None:
                 self._listener.bind(name, callback)
         if self._sender is not None:
@@ -202,7 +205,7 @@ class Client(BaseClient):
     def _forked(self) -> None:
         super()._forked()
         if self._sender is not None:
-            self._sender.forked()
+            self._sender.forked(self._making)
         _open.discard(self)
         if self._listener is not None:
             self._listener.forked()

@@ -73,15 +73,21 @@ class LocalTimer:
         self._by_hand: SilenceDetector | None = None
         """for checks by ``Watchdog.start``; a thread has a detector of its own"""
         self._work: OpenWork | None = None
+        self._said_at = 0.0
+        """when its open work said something last"""
         self._making = threading.RLock()  # re-entrant: a signal handler may work, too
         after_fork(self)
 
     def feed(self, watched: Watched) -> None:
         """Wake the thread if it sleeps for a grace or an interval: the timeout counts from now on."""
         watched.was_fed = True
-        if self._work is not None:
+        work, timeout = self._work, float(watched.timeout)
+        if work is not None and work.holds_back(timeout, watched.fed_at):
+            watched.fed_at = self._said_at
+            return
+        if work is not None:
             watched.said = None
-            self._work.promise(float(watched.timeout), sent=True)
+            work.promise(timeout, sent=True)
         watch = self._watch
         # After idle or long work a feed makes the next deadline earlier.
         if watch is not None and (watch.heeds_feeds or self._work is not None):
@@ -101,7 +107,7 @@ class LocalTimer:
         if work is None:
 
             def say(seconds: float | None, scope: Scope | None) -> bool:
-                watched.fed_at = monotonic()
+                self._said_at = watched.fed_at = monotonic()
                 watched.was_fed = True
                 watched.said = Said(inf if seconds is None else seconds, scope)
                 self.changed(watched)

@@ -116,9 +116,12 @@ class OpenWork:
 
     ``timeout``: the watchdog's, seconds; ``known``: this process declared it. A feed is a promise of the next one
     within that time; it is kept here as work without a name, so that what feeds and works is judged by both.
+    ``lock`` returns the one that its sender has, too; None: one of its own.
     """
 
-    def __init__(self, send: Send, timeout: float, *, known: bool = True) -> None:
+    def __init__(
+        self, send: Send, timeout: float, *, known: bool = True, lock: Callable[[], threading.RLock] | None = None
+    ) -> None:
         self.open: dict[int, Work] = {}
         self.first: Any = _NOTHING
         """of what is open, what was due first when the last message was sent"""
@@ -131,7 +134,8 @@ class OpenWork:
         self.timeout = timeout
         self.known = known
         self._send = send
-        self._lock = threading.RLock()  # re-entrant: a signal handler may work, too
+        own = threading.RLock()  # re-entrant: a signal handler may work, too
+        self._given_lock, self._lock_now = lock, lock or (lambda: own)
         self._promise = Work(self, "", timeout)
         self._promise.due = inf
         self._fed = False
@@ -141,6 +145,19 @@ class OpenWork:
         self._sent_at = self._said_at = -inf
         self.closed = False
         after_fork(self)
+
+    @property
+    def _lock(self) -> threading.RLock:
+        return self._lock_now()
+
+    def holds_back(self, seconds: float, now: float) -> bool:
+        """Whether a feed, which promises the next message within so many seconds, is not to be sent: work is late,
+        and until that has ended silence is what has to be heard of it."""
+        first = min(list(self.open.values()), key=_due, default=None)
+        if first is None or first.due + self._slack_of(first) > now:
+            return False
+        self.promise(seconds, sent=False)
+        return True
 
     def began(self, work: Work, now: float) -> None:
         """Work has begun that the last message does not cover."""
@@ -168,7 +185,11 @@ class OpenWork:
             if sent:
                 self.first, self.sent_due, self.slack, self._sent_at = promise, promise.due, 0.0, now
                 self.prompt = self._described = False
-                if min(map(_due, list(self.open.values())), default=inf) >= promise.due:
+                first = min(list(self.open.values()), key=_due, default=None)
+                if first is None or first.due >= promise.due:
+                    return
+                if first.due + self._slack_of(first) <= now:  # late since a moment ago: the feed is taken back
+                    self._say(first, now)
                     return
             self._correct(now)
         _teller.look(self, now)
@@ -250,7 +271,9 @@ class OpenWork:
 
     def _forked(self) -> None:
         """In a child: the parent's work is the parent's, and so is what was told of it."""
-        self.__init__(self._send, self.timeout, known=self.known)  # type: ignore[misc]
+        closed = self.closed
+        self.__init__(self._send, self.timeout, known=self.known, lock=self._given_lock)  # type: ignore[misc]
+        self.closed = closed
 
 
 class Teller:

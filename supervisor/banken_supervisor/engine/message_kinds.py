@@ -119,6 +119,7 @@ class MessageKinds:
             record.fed_at = now
         else:
             self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
+        self._last_feeds.note(record, now)
 
     def _release(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
         self._processes.released(record, message.identity, now, out)

@@ -52,6 +52,7 @@ from banken_supervisor.runtime import claimed_steps as claimed_steps_module
 from banken_supervisor.runtime import claimed_work as claimed_work_module
 from banken_supervisor.runtime import cluster as cluster_module
 from banken_supervisor.runtime import members as members_module
+from banken_supervisor.runtime import operator_words as operator_words_module
 from banken_supervisor.runtime import spent_budgets as spent_budgets_module
 from banken_supervisor.runtime import suspicions as suspicions_module
 from banken_supervisor.runtime.claimed_steps import REPEATABLE
@@ -225,6 +226,7 @@ class World(VirtualTime):
             mock.patch.object(brake_module, "monotonic", clock),
             mock.patch.object(claimed_incidents_module, "wall", wall),
             mock.patch.object(members_module, "wall", wall),
+            mock.patch.object(operator_words_module, "wall", wall),
             mock.patch.object(spent_budgets_module, "wall", wall),
         ):
             yield

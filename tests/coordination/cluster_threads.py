@@ -14,7 +14,7 @@ from banken.protocol.codec import pack, unpack
 from banken_supervisor.control.control_api import OPS
 from banken_supervisor.coordination.leadership import Glance, Read
 from banken_supervisor.coordination.leadership_thread import LeadershipThread
-from banken_supervisor.coordination.records import LEADER
+from banken_supervisor.coordination.records import LEADER, SAID
 from banken_supervisor.coordination.store import Away, Store
 from banken_supervisor.coordination.store_thread import StoreThread
 from banken_supervisor.runtime.member_answers import Page, Said, heard_of, read_page
@@ -80,6 +80,7 @@ class Leading(LeadershipThread):
                 leadership.was_away(now)
             elif isinstance(call, Read):
                 leadership.was_read(answer, now)
+                self._said = answer.items[SAID].mod if SAID in answer.items else 0
                 self._revision = answer.revision
             else:
                 leadership.was_written(call, answer, sent, now)

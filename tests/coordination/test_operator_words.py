@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from banken_supervisor.coordination.records import (
     unpack_failure,
 )
 from banken_supervisor.coordination.store import Away, Store
+from banken_supervisor.runtime import operator_words
 from banken_supervisor.runtime.operator_failures import AGAIN_S, OperatorFailures
 from banken_supervisor.runtime.operator_words import EARLY_S, TAKEN_S, OperatorWords
 
@@ -48,6 +50,9 @@ class Said:
         self.engine = engine
         store: Any = Asked(engine.store(name))
         self.told: list[Message] = []
+        self.told_former: list[Message] = []
+        self.age = (0.0, inf)
+        """of what is in the store, at the least and at the most"""
         self.watched: dict[str, bool] = {}
         self.waits: set[str] = set()
         self.leadership: tuple[int, int] | None = None
@@ -59,8 +64,12 @@ class Said:
             store, 1.0, self.told.append, lambda: self.leadership, self.waits.__contains__
         )
         self.words = OperatorWords(
-            name, store, 1.0, self.told.append, lambda: None, self.watched.get, self.failures.read
-        )
+            name, store, 1.0, self.told.append, self.told_former.append, self._age, lambda: None,
+            self.watched.get, self.failures.read,
+        )  # fmt: skip
+
+    def _age(self, mod: int | None) -> tuple[float, float]:
+        return (0.0, inf) if mod is None else self.age
 
     def say(self, kind: Kind, name: str, *args: Any, declaration: Declaration | None = None) -> str | None:
         message = Message(kind, name, None, 0.0, declaration, args)
@@ -220,3 +229,151 @@ def test_what_cannot_be_said_now_is_refused_with_the_reason(
     said = Said(engine)
     said.words._away = lambda: away
     assert said.words.refusal(Message(kind, "w", None, 0.0, None, ())) == told
+
+
+def by_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """The clock of the host that is looked at from now on."""
+    monkeypatch.setattr(operator_words, "wall", lambda: 1e9 + seconds)
+
+
+@pytest.mark.parametrize("skew", [-3600.0, 0.0, 3600.0])
+@pytest.mark.parametrize("kind", [Kind.PAUSE, Kind.EXTEND])
+def test_a_clock_that_differs_changes_no_pause_by_more_than_is_uncertain(
+    engine: MemoryEngine, monkeypatch: pytest.MonkeyPatch, kind: Kind, skew: float
+) -> None:
+    """It was written between 3 and 8 seconds ago."""
+    one, two = Said(engine), Said(engine, "m2")
+    one.watched["w"] = two.watched["w"] = True
+    one.words.read()
+    two.words.read()
+    by_clock(monkeypatch, 0.0)
+    one.say(kind, "w", 600.0)
+    assert [each.args for each in one.told] == [(600.0,)]
+    by_clock(monkeypatch, skew + 5.0)
+    two.age = 3.0, 8.0
+    two.words.read()
+    assert [each.args for each in two.told] == [({-3600.0: 597.0, 0.0: 595.0, 3600.0: 592.0}[skew],)]
+
+
+def test_who_has_just_begun_trusts_the_clocks(engine: MemoryEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows of no revision that was before. What is over is not said; what has no end is."""
+    one = Said(engine)
+    one.watched.update(long=True, short=True, endless=True)
+    by_clock(monkeypatch, 0.0)
+    for name, seconds in (("long", 600.0), ("short", 60.0), ("endless", 0.0)):
+        one.say(Kind.PAUSE, name, seconds)
+    by_clock(monkeypatch, 60.0)
+    new = Said(engine, "m2")
+    new.watched.update(one.watched)
+    new.words.read()
+    assert {each.name: each.args for each in new.told_former} == {"long": (540.0,), "endless": (0.0,)}
+    assert new.told == []
+
+
+def test_an_early_pause_grows_older_while_it_waits(engine: MemoryEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = Said(engine), Said(engine, "m2")
+    one.watched["w"] = True
+    two.words.read()
+    by_clock(monkeypatch, 0.0)
+    one.say(Kind.PAUSE, "w", 600.0)
+    two.words.read()
+    assert two.told == []
+    by_clock(monkeypatch, 100.0)
+    two.watched["w"] = True
+    two.words.turn(1.0)
+    assert [each.args for each in two.told] == [(500.0,)]
+
+
+# -- the store's data were replaced ---------------------------------------------------------------------
+
+
+def pair(engine: MemoryEngine) -> tuple[Said, Said]:
+    """Two that have read the same words."""
+    made = Said(engine), Said(engine, "m2")
+    for each in made:
+        each.watched.update(old=True, w=True, v=True)
+        each.words.read()
+    for _ in range(5):
+        made[0].say(Kind.EXTEND, "old", 100.0)
+        made[0].say(Kind.PAUSE, "v", 0.0)
+    made[1].words.read()
+    for each in made:
+        each.told.clear()
+    return made
+
+
+def test_what_was_said_since_the_stores_data_were_replaced_is_said_here_too(engine: MemoryEngine) -> None:
+    """This member sees only later that they were. Its own word, too, that it has said before it saw that."""
+    one, two = pair(engine)
+    engine.replace()
+    one.words.forget()
+    assert one.say(Kind.PAUSE, "w", 0.0) is None
+    assert two.say(Kind.RESUME, "v") is None
+    two.words.forget()
+    one.words.read()
+    for each in (one, two):
+        assert sorted((said.kind, said.name) for said in each.told) == [(Kind.PAUSE, "w"), (Kind.RESUME, "v")]
+    two.words.read()
+    assert len(two.told) == 2
+
+
+def test_what_was_in_an_old_copy_of_the_store_is_not_said_again(engine: MemoryEngine) -> None:
+    one, two = pair(engine)
+    copy, revision = dict(engine.items), engine.revision
+    one.say(Kind.RESUME, "v")
+    two.words.read()
+    for each in (one, two):
+        each.told.clear()
+    engine.replace()
+    for each in (one, two):
+        each.words.forget()
+    engine.replace(copy, revision)
+    for each in (one, two):
+        each.words.forget()
+        assert each.told == []
+    one.say(Kind.PAUSE, "v", 0.0)
+    two.words.read()
+    assert [[said.kind for said in each.told] for each in (one, two)] == [[Kind.PAUSE], [Kind.PAUSE]]
+
+
+def test_who_had_read_no_words_before_begins_with_the_new_data(engine: MemoryEngine) -> None:
+    one, _ = pair(engine)
+    engine.is_down = True
+    new = Said(engine, "m3")
+    new.watched.update(one.watched)
+    new.words.read()
+    engine.is_down = False
+    one.say(Kind.EXTEND, "w", 100.0)
+    new.words.forget()
+    assert new.words.has_read
+    assert (new.told, [each.name for each in new.told_former]) == ([], ["v"])
+
+
+def test_revisions_of_replaced_data_say_nothing_of_an_age(
+    engine: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A low one is old by what this member knows, and a high one young. It trusts the clocks then: with a word that
+    it says before it has seen that they were replaced, and with a pause that waits for its watchdog."""
+    by_clock(monkeypatch, 0.0)
+    one, two = pair(engine)
+    one.watched["early"] = True
+    one.say(Kind.PAUSE, "early", 600.0)
+    two.words.read()
+    engine.replace()
+    one.words.forget()
+    two.age = 1e6, inf
+    two.watched["u"] = True
+    for name in ("w", "old", "u"):
+        assert two.say(Kind.PAUSE, name, 600.0) is None
+    assert [(each.name, each.args) for each in two.told] == [("w", (600.0,)), ("u", (600.0,))]
+    by_clock(monkeypatch, 100.0)
+    two.age = 0.0, 5.0
+    two.words.forget()
+    two.watched["early"] = True
+    two.words.turn(1.0)
+    assert (two.told[-1].name, two.told[-1].args) == ("early", (500.0,))
+    by_clock(monkeypatch, 0.0)
+    one.say(Kind.PAUSE, "w", 600.0)
+    by_clock(monkeypatch, 100.0)
+    two.words.read()
+    assert (two.told[-1].name, two.told[-1].args) == ("w", (595.0,)), "of the new data they do"

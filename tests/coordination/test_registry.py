@@ -35,6 +35,7 @@ class Member(Bench):
         if left is not None:
             self.engine.restore(left, self.now, self.out)
         self.engine.succession.follow(self.now)
+        self.engine.registry.doubt_pauses()
 
     def page(self, part: str = PART_WATCHED, offset: int = 0) -> Page:
         """A page of its registry, as another one reads it."""

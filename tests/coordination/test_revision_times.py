@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from banken.protocol.incidents import Cause
@@ -41,6 +43,17 @@ def test_what_is_old_is_known_less_exactly_and_never_as_too_old() -> None:
     assert len(noted._at) <= NOTES_MAX
     assert all(0.0 <= noted.age(number, now) < now - number for number in range(1, 10 * NOTES_MAX, 7))
     assert noted.age(10 * NOTES_MAX - 100, now) == 99.0
+
+
+def test_what_was_written_is_younger_than_what_was_noted_of_a_lower_revision() -> None:
+    noted = times((5, 10.0), (5, 11.0), (8, 12.0), (9, 13.0), (9, 14.0))
+    assert noted.before(5) == -inf
+    assert noted.before(6) == 11.0
+    assert noted.before(8) == 11.0
+    assert noted.before(9) == 13.0
+    assert noted.before(10) == 14.0
+    noted.forget()
+    assert noted.before(10) == -inf
 
 
 @pytest.mark.parametrize("skew", [-3600.0, 0.0, 3600.0])

@@ -81,8 +81,8 @@ class Word(NamedTuple):
 
     kind: str
     """pause, resume, extend, release"""
-    until: float | None
-    """wall clock at which a pause, or an extension, ends; None: it has no end"""
+    seconds: float | None
+    """that a pause, or an extension, lasts; None: it has no end. Not when it ends: the clocks of hosts differ"""
     member: str
     """to whom it was said"""
     at: float

@@ -8,6 +8,9 @@ What is said are ages, so no clocks are compared. Between the question and its a
 ``age`` seconds ago happened at the earliest ``age`` before the question, and at the latest ``age`` before its
 answer came. Of a feed and a release the later one counts, and where both may have been the later one, the release:
 a worker that lives feeds again, and a watchdog that was released would never be fed.
+
+A pause that this member has from its journal, from a word that was said before it began, or from another member,
+has perhaps ended since: it is *unproved*, until a member that knows all has told of it, and was read to the end.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from banken.protocol.messages import Declaration, Kind, Message
 from banken_supervisor.engine.admission import Admission
@@ -71,6 +74,12 @@ class Entry(NamedTuple):
     """False: nothing says that its worker is there"""
 
 
+class WasMade(Protocol):
+    """See ``Registry.was_made``."""
+
+    def __call__(self, name: str, *, is_paused: bool) -> None: ...
+
+
 @dataclass(eq=False)
 class Registry:
     """What the other members say, put to what is known here. ``now`` and ``asked``, when the question was sent, are
@@ -91,6 +100,12 @@ class Registry:
     """deadline times at which this process had stood still, and for how many seconds"""
     _absent: dict[str, None] = field(default_factory=dict)
     """what a former run of this supervisor has left, and the member whose registry is read has not named"""
+    unproved: set[str] = field(default_factory=set)
+    """watchdogs whose pause has perhaps ended since it was known here"""
+    _told_of: dict[str, tuple[Entry, float]] = field(default_factory=dict)
+    """what the member whose registry is read has told of those, and the deadline time then"""
+    was_made: WasMade = lambda name, *, is_paused: None
+    """called with what is watched here from now on by another member's word"""
 
     def entry(self, record: Record, now: float) -> Entry | None:
         """What this member says of it; None: it is no matter of the cluster. A pause of a maintenance window is
@@ -137,9 +152,15 @@ class Registry:
             at = since
         return at - left
 
+    def doubt_pauses(self) -> None:
+        """This member begins: what it has paused it has from its journal."""
+        self.unproved.update(record.name for record in self._table if _is_paused(record))
+
     def begin(self) -> None:
         """The registry of another member begins to be read."""
-        self._absent = {}
+        self._absent, self._told_of = {}, {}
+        by_name = self._table.by_name
+        self.unproved = {name for name in self.unproved if (record := by_name.get(name)) and _is_paused(record)}
         if not self.is_whole:
             self._absent = {each.name: None for each in self._table if self._succession.is_unheard(each)}
 
@@ -147,6 +168,7 @@ class Registry:
         """The registry of a member that knows all was read to its end. What a former run of this supervisor has
         left, and neither that member nor a worker has spoken of since, is forgotten: it was released meanwhile."""
         self.is_whole, absent, self._absent = True, self._absent, {}
+        self._settle_pauses(now, out)
         for name in absent:
             record = self._table.by_name.get(name)
             if record is not None and self._succession.is_unheard(record) and self._may_drop(record):
@@ -165,12 +187,36 @@ class Registry:
             if (record := self._make(told, now, out)) is None:
                 return
             self.learnt += 1
-        elif not self._knows_more(record, told, now):
+            self._set(record, told, now, out)
+            self.was_made(name, is_paused=_is_paused(record))
+        elif self._is_doubted(record):
+            self._told_of[name] = told, now
             return
-        elif not record.operator:
-            message = Message(Kind.DECLARE, name, None, told.resolution, told.declaration)
-            self._declarations.update(record, message, out)
-        self._set(record, told, now, out)
+        elif self._knows_more(record, told, now):
+            self._set_declared(record, told, now, out)
+        else:
+            return
+        if _is_paused(record):  # that other one may not know all
+            self.unproved.add(name)
+            self._told_of[name] = told, now
+
+    def _settle_pauses(self, now: float, out: list[Effect]) -> None:
+        """A member that knows all has told of these whether they are paused."""
+        told_of, self._told_of = self._told_of, {}
+        for name, (told, at) in told_of.items():
+            record = self._table.by_name.get(name)
+            if record is None or not self._is_doubted(record):
+                continue
+            self.unproved.discard(name)
+            if told.standing is not Standing.PAUSED:
+                since = self.age(at, now)
+                left = None if told.left is None else max(0.0, told.left - since)
+                self._set_declared(record, told._replace(age=told.age + since, left=left), now, out)
+
+    def _is_doubted(self, record: Record) -> bool:
+        """Whether it is paused, and that has perhaps ended."""
+        is_others = not record.is_group and not self._succession.gate.is_local(record)
+        return is_others and record.name in self.unproved and _is_paused(record)
 
     def drop(self, name: str, age: float, asked: float, now: float, out: list[Effect]) -> None:
         """With another member this was released ``age`` seconds ago."""
@@ -184,7 +230,9 @@ class Registry:
     def _may_drop(self, record: Record) -> bool:
         """Whether another member's word ends it: not where an incident is open, or where this one's config names
         it, and its worker was not heard here."""
-        if not record.is_judged or record.is_group or self._succession.gate.is_local(record):
+        if not (record.is_judged or self._is_doubted(record)):
+            return False
+        if record.is_group or self._succession.gate.is_local(record):
             return False
         is_heard = record.state is State.ALIVE and not self._succession.is_unheard(record)
         return is_heard or not self._rules.names(record.name)
@@ -193,9 +241,7 @@ class Registry:
         """Whether the other member knows more of it: here it is silent, or was not heard since the start."""
         if record.is_group or self._succession.gate.is_local(record):
             return False
-        unheard, details = self._succession.is_unheard(record), record.details
-        if record.state is State.PAUSED and details is not None:  # it may have been resumed while this one was away
-            return unheard and not details.maintained and told.standing is not Standing.PAUSED
+        unheard = self._succession.is_unheard(record)
         if unheard or not record.is_judged:
             return unheard and record.is_judged
         due, declared = deadline(record), record.declaration
@@ -220,16 +266,22 @@ class Registry:
         self._maintenance.apply_to_new(record, now, out)
         return record
 
+    def _set_declared(self, record: Record, told: Entry, now: float, out: list[Effect]) -> None:
+        if not record.operator:
+            message = Message(Kind.DECLARE, record.name, None, told.resolution, told.declaration)
+            self._declarations.update(record, message, out)
+        self._set(record, told, now, out)
+
     def _set(self, record: Record, told: Entry, now: float, out: list[Effect]) -> None:
         """It stands here as it does there."""
         table, standing = self._table, told.standing
         until = inf if told.left is None else now + told.left
-        unheard = self._succession.is_unheard(record)
+        unheard, fed_at = self._succession.is_unheard(record), record.fed_at
         if record.state is State.PAUSED:
             if record.detailed().maintained:
                 return  # by a window of this member's
             self._lifecycle.apply(record, Occurrence(Trigger.RESUME), now, out)
-        record.fed_at = now - told.age if unheard else max(record.fed_at, now - told.age)
+        record.fed_at = now - told.age if unheard else max(fed_at, now - told.age)
         if standing is not Standing.WAITING and record.state is State.WAITING:
             table.await_feeds(record)
             table.move(record, State.ALIVE)
@@ -246,3 +298,8 @@ class Registry:
             details.extended_until = None if told.left is None else until
         self._succession.gate.let_go(record, Trigger.FEED, now, out)
         table.arm(record)
+
+
+def _is_paused(record: Record) -> bool:
+    """By an operator or its worker: each member has its own maintenance windows."""
+    return record.state is State.PAUSED and record.details is not None and not record.details.maintained

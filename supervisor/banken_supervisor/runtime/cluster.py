@@ -18,7 +18,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from banken.protocol.messages import Message
+from banken.protocol.messages import Kind, Message
 from banken_supervisor.coordination.claims import TRANSACTIONS_MAX, Claims
 from banken_supervisor.coordination.leadership import READS, Leadership
 from banken_supervisor.coordination.leadership_thread import LeadershipThread, View
@@ -52,6 +52,9 @@ from banken_supervisor.text.counts import plural
 
 OVER_MAX = 100
 """Budgets that a new leader drops of which nothing counts any more; the next one drops more."""
+
+OF_PAUSES = frozenset({Kind.PAUSE, Kind.RESUME, Kind.RELEASE})
+"""Words after which it is known whether a watchdog is paused."""
 
 AGAIN_S = 0.2
 """Seconds until the claims are asked for again, where the store did not answer a new leader."""
@@ -92,8 +95,8 @@ class Cluster:
         self.members = self._make_members(self._store, self._limit, self._say)
         self.terms = Terms(lambda: self.view)
         self.words = OperatorWords(
-            self.settings.member, self._store, self._limit, self._take_word, lambda: self.view.away,
-            self._is_shared, lambda: self._failures.read(),
+            self.settings.member, self._store, self._limit, self._take_word, self._take_former, self._age_of,
+            lambda: self.view.away, self._is_shared, lambda: self._failures.read(),
         )  # fmt: skip
         self._failures = OperatorFailures(
             self._store, self._limit, self._take_word,
@@ -104,6 +107,7 @@ class Cluster:
             self._writers, self._limit, self.terms, self._may_act, self._adopt, self._block, self._stop_leading
         )
         engine = self._driver.engine
+        engine.registry.was_made = self.words.was_made
         self.brake = Brake(
             self.settings.brake, self.settings.ttl, engine.table, self._succession.gate, partial(self._say, "brake")
         )
@@ -118,9 +122,7 @@ class Cluster:
         )
         self.members.was_released = self.suspicions.was_released
         self._before = self._thread.view
-        self.registries = RegistryReading(
-            self.members.links, self._driver, self.settings.ttl, self._thread.set_eligible
-        )
+        self.registries = RegistryReading(self.members.links, self._driver, self.settings.ttl, self._became_whole)
 
     @property
     def view(self) -> View:
@@ -134,6 +136,7 @@ class Cluster:
     def start(self) -> None:
         """Follow, until it is known who leads. RuntimeError: no thread is to be had."""
         self._put_back()
+        self._driver.engine.registry.doubt_pauses()
         self._driver.engine.table.keeps_released = True
         for each in (self._store, *self._writers):
             each.start()
@@ -312,9 +315,28 @@ class Cluster:
             self._say("follows", "this member leads no longer")
 
     def _take_word(self, message: Message) -> None:
-        driver = self._driver
-        self.registries.note_word(message.name)
+        driver, name = self._driver, message.name
+        self.registries.note_word(name)
+        if message.kind in OF_PAUSES:
+            driver.engine.registry.unproved.discard(name)
         driver.engine.tell(message, driver.now, driver.out)
+
+    def _take_former(self, message: Message) -> None:
+        """A pause that was said before this member began: the others know whether it has ended since."""
+        driver = self._driver
+        driver.engine.registry.unproved.add(message.name)
+        driver.engine.tell(message, driver.now, driver.out)
+
+    def _age_of(self, mod: int | None) -> tuple[float, float]:
+        """Seconds since the store had this revision, at the least and at the most; None: it is not known."""
+        times, now = self._times, self._driver.now
+        # stops of this process are no part of its deadline time; one may have been between a read and its note
+        most = self._driver.engine.registry.age(times.before(mod) - self.settings.ttl, now)
+        return times.age(mod, now), most
+
+    def _became_whole(self) -> None:
+        self._thread.set_eligible()
+        self.words.has_read_all()
 
     def _is_shared(self, name: str) -> bool | None:
         record = self._driver.engine.get(name)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
+from typing import NamedTuple
 
 from banken.clock import wall
 from banken.protocol.codec import encode
@@ -62,17 +64,42 @@ class _Untaken:
     """monotonic time until which it is waited for; None: from the next turn on"""
 
 
+class _Known(NamedTuple):
+    """The last word of a watchdog that was read."""
+
+    mod: int
+    """of its key"""
+    at: float
+    """wall clock of who wrote it: that is kept where the store's data are replaced, and count anew"""
+
+
+class _Early(NamedTuple):
+    """A pause of a watchdog that this member does not know yet."""
+
+    word: Word
+    mod: int | None
+    is_former: bool
+    """it was said before this member began"""
+
+
+_NEVER = _Known(ABSENT, -inf)
+
+
 @dataclass(eq=False)
 class OperatorWords:
-    """``tell``: has the engine take a message of an operator. ``away``: why the store does not answer, if it does
-    not. ``is_shared``: whether this name concerns all; None: it is not watched here. ``limit``: seconds that the
-    store may take. ``wrote_failure``: a failure is in the store.
+    """``tell``: has the engine take a message of an operator. ``tell_former``: the same, of what was said before
+    this member began, and has perhaps ended since. ``age``: seconds since the store had this revision, at the least
+    and at the most; None: it is not known. ``away``: why the store does not answer, if it does not. ``is_shared``:
+    whether this name concerns all; None: it is not watched here. ``limit``: seconds that the store may take.
+    ``wrote_failure``: a failure is in the store.
     """
 
     member: str
     _store: StoreThread
     _limit: float
     _tell: Callable[[Message], object]
+    _tell_former: Callable[[Message], object]
+    _age: Callable[[int | None], tuple[float, float]]
     _away: Callable[[], str | None]
     _is_shared: Callable[[str], bool | None]
     _wrote_failure: Callable[[], None] = lambda: None
@@ -85,14 +112,16 @@ class OperatorWords:
     """by number: failures that the leader has perhaps not taken yet"""
     _look_for_at: float = 0.0
     """monotonic time at which it is looked whether it has"""
-    _known: dict[str, int] = field(default_factory=dict)
-    """by watchdog: the revision of the last word that was read"""
-    _early: dict[str, Word] = field(default_factory=dict)
-    """pauses of watchdogs that this member does not know yet"""
+    _known: dict[str, _Known] = field(default_factory=dict)
+    """by watchdog"""
+    _early: dict[str, _Early] = field(default_factory=dict)
+    """by watchdog"""
     _look_at: float = 0.0
     """monotonic time at which it is looked whether it knows them"""
     has_read: bool = False
     """whether this member has what was said before it began"""
+    _read: Snapshot | None = None
+    """the last answer"""
     _is_replaced: bool = False
     """the store's data were, and are to be read"""
     _again_at: float | None = None
@@ -124,7 +153,7 @@ class OperatorWords:
             write = partial(_write_failure, name, failure, said, self._limit)
         else:
             seconds = message.args[0] if message.args else 0.0
-            word = Word(message.kind.name.lower(), now + seconds if seconds else None, self.member, now)
+            word = Word(message.kind.name.lower(), seconds or None, self.member, now)
             is_known = self._is_shared(name) is not None
             write = partial(_write_word, name, word, said, self._limit, is_known=is_known)
         done = partial(self._failed if message.kind is Kind.FAIL else self._done, number, name)
@@ -140,7 +169,7 @@ class OperatorWords:
         self._store.ask(lambda store: store.read(WORDS, self._limit), self._apply)
 
     def forget(self) -> None:
-        """The store's data were replaced: what is there now was said before, and is not said again."""
+        """The store's data were replaced: of what is there now only what was said since is said here."""
         for number in (*self._written, *self._untaken):
             self._finish(number, "the data of the cluster's store were replaced meanwhile: say it again")
         self._written.clear()
@@ -153,7 +182,7 @@ class OperatorWords:
         if self._early and now >= self._look_at:
             self._look_at = now + EARLY_S
             for name in [name for name in self._early if self._is_shared(name)]:
-                self._say_here(name, self._early.pop(name))
+                self._say_here(name, *self._early.pop(name))
         if self._untaken and now >= self._look_for_at:
             self._look_for_at = now + EARLY_S
             for each in self._untaken.values():
@@ -164,6 +193,22 @@ class OperatorWords:
         elif self._again_at is not None and now >= self._again_at:
             self._again_at = None
             (self.forget if self._is_replaced else self.read)()
+
+    def was_made(self, name: str, *, is_paused: bool) -> None:
+        """This watchdog is known here now by another member's word. A pause that was said before this member began
+        is in force for the time being: it is proved or ended by what they know (engine/registry.py)."""
+        early = self._early.get(name)
+        if early is not None and early.is_former:
+            del self._early[name]
+            if not is_paused:
+                self._say_here(name, *early)
+
+    def has_read_all(self) -> None:
+        """The registry of a member that knows all was read. What it does not watch was released since it was
+        paused: whoever comes under that name later is not paused."""
+        for name, early in list(self._early.items()):
+            if early.is_former and not self._is_shared(name):
+                del self._early[name]
 
     def _done(self, number: int, name: str, answer: Done | Refused | Away | None) -> None:
         if isinstance(answer, Done):
@@ -193,8 +238,13 @@ class OperatorWords:
 
     def _begin_again(self, answer: Snapshot | Away) -> None:
         if isinstance(answer, Snapshot):
-            self._is_replaced = False
-            self._known = {key.removeprefix(WORDS): item.mod for key, item in answer.items.items()}
+            self._is_replaced, self._read = False, None
+            self._early = {name: early._replace(mod=None) for name, early in self._early.items()}
+            for name, known in self._known.items():
+                item = answer.items.get(WORDS + name)
+                word = None if item is None else _word(item.value)
+                is_newer = item is None or (word is not None and word.at > known.at)
+                self._known[name] = known._replace(mod=ABSENT if item is None or is_newer else item.mod)
         self._apply(answer)
 
     def _apply(self, answer: Snapshot | Away) -> None:
@@ -202,37 +252,59 @@ class OperatorWords:
             self._again_at = 0.0
             return
         fresh, self.has_read = not self.has_read, True
+        is_other = self._read is not None and not _is_later(answer, self._read)
+        if not is_other:
+            self._read = answer
         for key, item in answer.items.items():
             name = key.removeprefix(WORDS)
-            if item.mod <= self._known.get(name, 0):
+            known = self._known.get(name, _NEVER)
+            if item.mod <= known.mod:
                 continue
-            self._known[name] = item.mod
-            try:
-                word = unpack_word(item.value)
-            except Foreign:
+            word = _word(item.value)
+            self._known[name] = _Known(item.mod, known.at if word is None else word.at)
+            if word is None:
                 continue
+            mod = None if is_other else item.mod  # else of data that this member does not know to be replaced yet
             self._early.pop(name, None)
             if word.kind == "pause" and not self._is_shared(name):
-                self._early[name] = word
+                self._early[name] = _Early(word, mod, fresh)
             elif not fresh or word.kind == "pause":  # else it was said before this member began
-                self._say_here(name, word)
+                self._say_here(name, word, mod, fresh)
         for number, revision in list(self._written.items()):
             if revision <= answer.revision:
                 del self._written[number]
                 self._finish(number, None)
 
-    def _say_here(self, name: str, word: Word) -> None:
-        kind = SHARED.get(word.kind)
-        left = 0.0 if word.until is None else word.until - wall()
-        if kind is None or left < 0.0:
-            return  # a newer banken's, or over already
+    def _say_here(self, name: str, word: Word, mod: int | None, is_former: bool) -> None:
+        kind, left = SHARED.get(word.kind), 0.0
+        if kind is None:
+            return  # a newer banken's
+        if word.seconds is not None:
+            least, most = self._age(mod)
+            left = word.seconds - min(max(wall() - word.at, least), most)
+            if left <= 0.0:
+                return  # it is over
         args = (left,) if kind in (Kind.PAUSE, Kind.EXTEND) else ()
-        self._tell(Message(kind, name, None, 0.0, None, args))
+        tell = self._tell_former if is_former else self._tell
+        tell(Message(kind, name, None, 0.0, None, args))
 
     def _finish(self, number: int, why: str | None) -> None:
         self._outcomes[number] = why
         if len(self._outcomes) > OUTCOMES_MAX:
             del self._outcomes[next(iter(self._outcomes))]
+
+
+def _is_later(answer: Snapshot, before: Snapshot) -> bool:
+    """Whether both are of the same data."""
+    return answer.identity == before.identity and answer.revision >= before.revision
+
+
+def _word(value: bytes) -> Word | None:
+    """None: a newer banken's."""
+    try:
+        return unpack_word(value)
+    except Foreign:
+        return None
 
 
 def _write_word(

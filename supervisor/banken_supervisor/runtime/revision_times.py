@@ -3,13 +3,14 @@ something is certain, whatever the clock of the host says that wrote it.
 
 Belongs to the loop's thread. The store counts its transactions. A member reads that number every tenth of ``ttl``,
 and notes with it the time of its own timers. What was written at one revision was written, by these timers, before
-the first note of this number or a higher one.
+the first note of this number or a higher one; and after a lower one was read, which was shortly before its note.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from math import inf
 
 from banken_supervisor.coordination.store import ABSENT
 
@@ -48,3 +49,9 @@ class RevisionTimes:
         """Seconds since this revision was written, at the least; None: it is not known."""
         found = len(self._at) if revision is None else bisect_left(self._revisions, revision)
         return now - self._at[found] if found < len(self._at) else 0.0
+
+    def before(self, revision: int | None) -> float:
+        """When the newest revision below this one was noted: this one was written after that, or a few turns before
+        it; ``-inf``: none is known."""
+        found = 0 if revision is None else bisect_left(self._revisions, revision)
+        return self._at[found - 1] if found else -inf

@@ -192,6 +192,23 @@ def test_it_goes_on_as_the_other_one_said_some_time_ago(store: MemoryEngine) -> 
     assert new.due_in() == pytest.approx(other.due_in())
 
 
+@pytest.mark.parametrize(("here", "there"), [(0.0, 60.0), (60.0, 0.0), (10.0, 60.0)])
+def test_a_pause_that_is_proved_ends_as_it_does_there(store: MemoryEngine, here: float, there: float) -> None:
+    """It was said anew while this member was down."""
+    other, new = Speaking(store, "m1"), Speaking(store, "m2")
+    for each, seconds in ((other, there), (new, here)):
+        each.feed(declaration=DECLARED)
+        each.say(Kind.PAUSE, "w", seconds)
+    new.engine.registry.doubt_pauses()
+    new.reads_all(other)
+    assert new.due_in() == other.due_in()
+    for each in (other, new):
+        each.jump(15.0)
+        assert each.state() is State.PAUSED
+        each.jump(46.0)
+        assert each.state() is (State.ALIVE if there else State.PAUSED)
+
+
 def test_what_one_has_told_does_not_count_when_another_one_is_read_to_its_end(store: MemoryEngine) -> None:
     """The first one ended meanwhile, or it had begun just before."""
     other, left = fed_and_paused(store)

@@ -208,9 +208,13 @@ class Registry:
             if record is None or not self._is_doubted(record):
                 continue
             self.unproved.discard(name)
-            if told.standing is not Standing.PAUSED:
-                since = self.age(at, now)
-                left = None if told.left is None else max(0.0, told.left - since)
+            since = self.age(at, now)
+            left = None if told.left is None else max(0.0, told.left - since)
+            if told.standing is Standing.PAUSED:  # it ends as it does there
+                record.detailed().paused_until = inf if left is None else now + left
+                self._table.mark_changed(record)
+                self._table.arm(record)
+            else:
                 self._set_declared(record, told._replace(age=told.age + since, left=left), now, out)
 
     def _is_doubted(self, record: Record) -> bool:

@@ -249,7 +249,8 @@ class Host:
             process = host.process
             assert process is not None
             made = HostSockets(host.wire, process, descriptor)
-            made.events.published = host.told
+            # When the world drops the threads of one that was killed, they come to what it would not have come to.
+            made.events.published = lambda topic, body: host.told(topic, body) if process.alive else None
             host.sockets = made
             return made
 

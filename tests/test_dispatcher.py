@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -18,6 +18,7 @@ from banken_supervisor.actions.target import ActionReport
 from banken_supervisor.engine.digest import Limits
 from banken_supervisor.engine.effects import EndIncident, EventType, RunCallback, RunStep
 from banken_supervisor.engine.ladder import Step
+from banken_supervisor.runtime.effect_runner import EffectRunner
 from recovery_kit import until
 
 
@@ -309,3 +310,47 @@ def test_an_action_can_tell_whether_the_worker_is_back(bench: Bench, how: str) -
     bench.end("w", how)
     until(lambda: bench.turn() or Waits.recovered, "it ended")
     assert Waits.recovered == [how == "fed"]
+
+
+class SlowDisk:
+    """Has nothing yet: what is to follow waits until the test says so."""
+
+    def __init__(self) -> None:
+        self.after: list[Callable[[], None]] = []
+
+    def after_commit(self, do: Callable[[], None]) -> None:
+        self.after.append(do)
+
+    def __len__(self) -> int:
+        return len(self.after)
+
+
+def test_a_worker_that_is_back_is_left_alone_though_the_disk_is_slow(bench: Bench) -> None:
+    """What runs is ended and what waits is dropped, once, before the end is on disk; the news of it waits."""
+    Waits.recovered.clear()
+    disk, nothing = SlowDisk(), cast(Any, None)
+    runner = EffectRunner(
+        nothing, nothing, nothing, nothing, bench.dispatcher, nothing, cast(Any, disk), nothing, nothing
+    )
+    bench.dispatcher.notices.limits = Limits(0.0, 10)
+    bench.remember("w", TELL)
+    bench.run("w", Step("test_dispatcher:Waits"))
+    bench.run("w", Step("log"), 1)
+    bench.hand_out()
+    until(lambda: bench.dispatcher.executor.counts()["running"] == 1, "it runs")
+    bench.run("w", Step("log"), 2)
+    runner.run([EndIncident("w", "i-w", 0.0, 5.0, "fed", (0, 1, 2))], 0.0, whole=False)
+    until(lambda: bench.turn() or len(bench.reports) == 3, "all are reported")
+    assert Waits.recovered == [True]
+    bench.turn(0.05)
+    assert Teller.told == []
+    [committed] = disk.after
+    committed()
+    until(lambda: bench.turn() or Teller.told, "the end is told")
+    bench.turn(0.05)
+    assert sorted((each.target.step, each.type) for each in bench.reports if not each.target.recovered) == [
+        (0, EventType.ACTION_DONE),
+        (1, EventType.ACTION_DROPPED),
+        (2, EventType.ACTION_DROPPED),
+    ]
+    assert [each.recovered for each in Teller.told] == [True]

@@ -112,6 +112,12 @@ class Dispatcher:
             self._waiting.append(effect)
             self._over.add(effect.incident)
 
+    def forestall(self, effect: EndIncident) -> None:
+        """An incident is closed, and ``end`` comes when that is on disk: nothing begins for it any more."""
+        if effect.steps:
+            self._over.add(effect.incident)
+            self.executor.cancel(effect.name, effect.incident, recovered=effect.how in RECOVERIES)
+
     @property
     def waiting(self) -> bool:
         """Whether ``turn`` has something to do at once."""

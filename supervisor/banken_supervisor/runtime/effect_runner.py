@@ -149,6 +149,8 @@ class EffectRunner:
                 run = partial(self._callbacks.run, incident, effect.callback, self._owner_of(effect.name))
                 if self.cluster is None or not self.cluster.brake.delays(effect.incident, "callback", run):
                     run()
+            case EndIncident():
+                self._dispatcher.forestall(effect)  # its news waits for the disk, and nothing begins meanwhile
             case WatchProcess(process):
                 engine = self._driver.engine
                 if not self._process_watcher.watch(process):

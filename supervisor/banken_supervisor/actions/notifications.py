@@ -23,13 +23,22 @@ class Notifications:
         self._folds: dict[Hashable, Fold[Notice]] = {}
         """by recipient: notices of incidents that were opened, or of their ends. The key is also the lane in which
         folded messages go out one after the other"""
+        self._unsent: dict[Hashable, list[Notice]] = {}
+        """by incident and recipient, of notices that wait: what has come of its end, and is to follow them"""
 
     def add(self, action: Action, target: ActionTarget, real: float) -> None:
-        """Send it, alone or with others in one message, which the action of the first then sends.
+        """Send it, alone or with others in one message, which the action of the first then sends. That of an
+        incident's end follows that of the incident.
 
         Not those of a cluster with those of this supervisor alone, which wait for nobody's leadership.
         """
         key = action.name, action.recipient, target.recovered, target.fence is None
+        about = action.name, action.recipient, target.incident.id
+        if not target.recovered:
+            self._unsent.setdefault(about, [])
+        elif about in self._unsent:
+            self._unsent[about].append((action, target))
+            return
         fold = self._folds.setdefault(key, Fold(self.limits))
         fold.limits = self.limits
         fold.add((action, target), real)
@@ -44,16 +53,27 @@ class Notifications:
         for key, fold in list(self._folds.items()):
             for message in fold.take(real):
                 self._send(message, key)
+                self._follow(message, real)
             if fold.idle(real):
                 del self._folds[key]
 
     def flush(self) -> bool:
         """Hand out everything now, what has waited longest first; whether there was anything."""
-        waiting = sorted(self._folds.items(), key=lambda each: each[1].due() or 0.0)
-        messages = [(message, key) for key, fold in waiting for message in fold.flush()]
-        for message, key in messages:
-            self._send(message, key)
-        return bool(messages)
+        found = False
+        while waiting := sorted((each for each in self._folds.items() if each[1].due() is not None), key=_due):
+            for key, fold in waiting:
+                for message in fold.flush():
+                    self._send(message, key)
+                    self._follow(message, 0.0)
+                    found = True
+        return found
+
+    def _follow(self, message: list[Notice], real: float) -> None:
+        """This was sent: the news of the ends of its incidents may follow."""
+        for action, target in message:
+            if not target.recovered:
+                for notice in self._unsent.pop((action.name, action.recipient, target.incident.id), ()):
+                    self.add(*notice, real)
 
     def _send(self, message: list[Notice], lane: Hashable) -> None:
         """Not in the lane of the watchdog's own actions: the next of those need not wait for a slow service."""
@@ -63,3 +83,7 @@ class Notifications:
         else:
             others = tuple(target for _, target in message[1:])
             self._executor.submit([action], replace(first, others=others), lane)
+
+
+def _due(each: tuple[Hashable, Fold[Notice]]) -> float:
+    return each[1].due() or 0.0

@@ -6,7 +6,7 @@ import pytest
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Kind
-from banken_supervisor.engine.policy import EXIT_ONLY
+from banken_supervisor.engine.policy import EXIT_ONLY, Window
 from banken_supervisor.engine.states import State
 from engine_kit import ALICE, BOB, Bench, ends, feeds, opened, told
 
@@ -96,3 +96,53 @@ def test_what_has_no_timeout_is_after_a_pause_as_it_was(word: Kind, is_fed: bool
     bench.jump(3.1)
     bench.jump(0.1)
     assert [cause for _, cause, _ in opened(bench)] == [Cause.EXITED]
+
+
+NIGHT = Window("0 3 * * *", 3.0)
+
+
+def paused_program(how: str, before: str) -> Bench:
+    """A program without a timeout, which is paused: by an operator's word, or by a maintenance window."""
+    bench = Bench()
+    bench.engine.processes.is_program = lambda name: name == "w"
+    bench.engine.declare("w", EXIT_ONLY._replace(maintenance=(NIGHT,)), bench.now, bench.out)
+    if before != "never fed":
+        bench.feed()
+    if before == "released":
+        bench.say(Kind.RELEASE)
+    if how == "window":
+        bench.engine.maintenance.open_windows({NIGHT: 3.0}, bench.now)
+        bench.engine.maintenance.go_on(bench.now, bench.out)
+    else:
+        bench.say(Kind.PAUSE, "w", 3.0, who=None)
+    assert bench.state() is State.PAUSED
+    return bench
+
+
+@pytest.mark.parametrize("how", ["pause", "resumed", "window"])
+@pytest.mark.parametrize("before", ["never fed", "fed", "released"])
+def test_a_program_that_ends_in_a_pause_is_an_incident_when_that_is_over(how: str, before: str) -> None:
+    """It has no timeout: nothing else would ever tell of it."""
+    bench = paused_program(how, before)
+    bench.engine.processes.program_ended("w", "exit status 3", bench.now)
+    bench.jump(1.0)
+    assert opened(bench) == []
+    if how == "resumed":
+        bench.say(Kind.RESUME, who=None)
+    bench.jump(2.1)
+    bench.jump(0.1)
+    assert [(data["cause"], data["reason"]) for data in told(bench, "expired")] == [(Cause.EXITED, "exit status 3")]
+
+
+@pytest.mark.parametrize("before", ["never fed", "fed", "released"])
+def test_a_program_that_is_started_again_in_a_pause_is_no_incident(before: str) -> None:
+    """Also the end of its next process is judged by itself."""
+    bench = paused_program("pause", before)
+    bench.engine.processes.program_ended("w", "exit status 3", bench.now)
+    bench.engine.processes.restarted("w", bench.now, bench.out)
+    bench.jump(3.1)
+    bench.jump(0.1)
+    assert opened(bench) == []
+    bench.engine.processes.program_ended("w", "exit status 4", bench.now)
+    bench.jump(0.1)
+    assert [data["reason"] for data in told(bench, "expired")] == ["exit status 4"]

@@ -87,6 +87,29 @@ def test_what_is_not_to_be_started_again_keeps_the_incident_of_its_failure(tmp_p
     assert bench.state() is State.EXPIRED
 
 
+def test_a_start_that_fails_in_a_pause_is_an_incident_when_that_is_over(tmp_path: Path) -> None:
+    """Nobody would hear of it else; unless the next attempt starts it."""
+    for starts in (False, True):
+        bench = Bench(tmp_path, restart=Restart.ALWAYS)
+        bench.told(bench.programs.start("p", bench.now))
+        bench.told(bench.programs.started("p", 7, bench.now))
+        bench.engine.take(encode(Message(Kind.PAUSE, "p", None, 0.0, None, (300.0,))), bench.now, bench.out)
+        bench.told(bench.programs.exited("p", 1, bench.now, 0.5))
+        bench.now += 60.0
+        bench.told(bench.programs.due(bench.now))
+        bench.told(bench.programs.failed("p", "no such file", bench.now, 0.5))
+        assert bench.state() is State.PAUSED
+        if starts:
+            bench.now += 60.0
+            bench.told(bench.programs.due(bench.now))
+            bench.told(bench.programs.started("p", 8, bench.now))
+        bench.judge(301.0)
+        bench.judge(0.1)
+        assert bench.state() is (State.ALIVE if starts else State.EXPIRED)
+        reasons = [e.data["reason"] for e in bench.out if isinstance(e, Event) and e.type.value == "expired"]
+        assert reasons == ([] if starts else ["it could not be started: no such file"])
+
+
 def test_a_stop_that_takes_longer_than_the_timeout_is_no_incident(bench: Bench) -> None:
     """Silent for minutes while it is taken down; judged again when it is up again."""
     who = ProcessIdentity(b"bootboot", 7, 70, b"aaaa")

@@ -161,7 +161,7 @@ class Lifecycle:
         details.paused_until = inf
         if details.back_by is not None:
             details.back_by = max(details.back_by, now + record.declaration.grace)
-            self._table.arm(record)
+        self._table.arm(record)  # that its program ended in the pause is judged now
         out.append(Event(EventType.RESUMED, record.name))
 
     def _judge_again(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:

@@ -197,7 +197,7 @@ class ProcessLifecycle:
     def program_ended(self, name: str, how: str, now: float) -> None:
         """The program behind this name has ended, and nobody had asked it to."""
         record = self._table.by_name.get(name)
-        if record is not None and record.is_judged:
+        if record is not None and (record.is_judged or record.state is State.PAUSED):  # judged after the pause
             self._ended(record, how, now)
 
     def restarted(self, name: str, now: float, out: list[Effect]) -> None:

@@ -20,6 +20,7 @@ from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.exit_status import exit_text
 from banken_supervisor.engine.on_purpose import STOPPED
 from banken_supervisor.engine.policy import EXIT_ONLY, NEVER, Group, Policy, ProgramSpec, Readiness
+from banken_supervisor.engine.states import State
 from banken_supervisor.processes.namespaces import SPACE
 from banken_supervisor.programs.engine.effects import ProgramEvent, ProgramEventType
 from banken_supervisor.programs.engine.states import ProgramState
@@ -258,6 +259,8 @@ class ProgramWatchdogs:
                     self._declare(name, engine, now, out)
                     reason = f"it could not be started: {data.get('reason', 'reason unknown')}"[:REASON_MAX]
                     engine.tell(Message(Kind.FAIL, name, None, 0.0, None, (reason,)), now, out)
+                    if (record := engine.get(name)) is not None and record.state is State.PAUSED:
+                        engine.processes.program_ended(name, reason, now)  # else a failure in a pause is forgotten
                 case kinds.GAVE_UP:  # an incident even if the program had released its watchdog
                     self._declare(name, engine, now, out)
                     times = "1 restart" if data["count"] == 1 else f"{data['count']} restarts"

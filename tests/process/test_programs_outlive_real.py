@@ -240,6 +240,35 @@ def test_those_that_are_to_die_with_their_supervisor_do(yard: Yard, tmp_path: Pa
     assert again.until("program-adopted", "other")["pid"] == other
 
 
+@pytest.mark.parametrize("removal", ["by a reload", "while none runs"])
+def test_one_that_was_stopped_and_comes_back_into_the_config_is_a_new_one(yard: Yard, removal: str) -> None:
+    """That it was asked to stop is forgotten: a later supervisor does not end it."""
+    specs = [program("a")]
+    keeper = yard.keeper(specs)
+    keeper.until("program-started", "a")
+    held = Path(yard.address, "programs", "a.stopped")
+    keeper.tell("hold a")
+    keeper.tell("stop a")
+    keeper.until("program-stopped", "a")
+    until(held.exists, "it is on record")
+    text = held.read_bytes()
+    if removal == "by a reload":
+        keeper.tell(f"apply {json.dumps({'programs': []})}")
+    else:
+        keeper.tell("close")
+        keeper.until("closed")
+        keeper = yard.keeper([])
+    until(lambda: not held.exists(), "it is no longer on record")
+    held.write_bytes(text)  # as an older supervisor left it
+    before = keeper.tell(f"apply {json.dumps({'programs': specs})}")
+    pid = keeper.until("program-started", "a", after=before)["pid"]
+    keeper.tell("close")
+    keeper.until("closed")
+    again = yard.keeper(specs)
+    assert again.until("program-adopted", "a")["pid"] == pid
+    assert again.rows()["a"]["state"] == "running"
+
+
 def test_a_guard_that_was_killed_is_replaced(yard: Yard) -> None:
     """And the new one knows the programs that the old one knew."""
     keeper = yard.keeper(

@@ -126,6 +126,8 @@ class ProgramManager:
         try:
             adoption, held = adopt(self._records, self._address, users), self._records.held()
             self.held = held
+            for name in held - wanted.keys():  # should it come back, it is a new one
+                self.hold(name, False)
         except OSError as fault:
             text = f"which programs run already cannot be read, so none is started: {fault}"
             adoption, held, readable = Adoption([], [], [], [text]), set(), False
@@ -176,6 +178,8 @@ class ProgramManager:
         known = {each.name for each in self.programs.all()}
         events = self.carry_out(self.programs.apply(specs, groups, now))
         new = [spec.name for spec in specs if spec.autostart and spec.name not in known]
+        for name in known.difference(spec.name for spec in specs).union(new):
+            self.hold(name, False)  # else the next supervisor would end it
         events += self.carry_out(self.programs.start(new, now))
         for spec in specs:
             if self.child(spec.name) is not None:
@@ -184,12 +188,7 @@ class ProgramManager:
 
     def hold(self, name: str, held: bool) -> None:
         """Record, off the loop, whether it was asked to stop: the next supervisor then does not start it."""
-
-        def write() -> None:
-            with contextlib.suppress(OSError):  # the next supervisor starts it, which is the lesser evil
-                self._records.hold(name, held)
-
-        self._do(name, write)
+        self._do(name, partial(self._records.hold, name, held))
 
     # -- for the loop -------------------------------------------------------------------------------
 

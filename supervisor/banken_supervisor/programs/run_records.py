@@ -121,14 +121,15 @@ class RunRecords:
                     self._put(record)
 
     def hold(self, name: str, held: bool) -> None:
-        """Keep whether it was asked to stop, and is to stay down until it is asked to start, or the host boots."""
+        """Keep whether it was asked to stop, and is to stay down until it is asked to start, or the host boots.
+        Where the disk refuses, the next supervisor starts it, which is the lesser evil."""
         path = self._path(name, HELD)
-        if held:
-            with open(f"{path}.new", "w", encoding="ascii", opener=_for_us_alone) as file:
-                file.write(self._boot)
-            os.replace(f"{path}.new", path)
-        else:
-            with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
+            if held:
+                with open(f"{path}.new", "w", encoding="ascii", opener=_for_us_alone) as file:
+                    file.write(self._boot)
+                os.replace(f"{path}.new", path)
+            else:
                 os.unlink(path)
 
     def held(self) -> set[str]:

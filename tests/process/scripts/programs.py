@@ -1,7 +1,7 @@
 """A supervisor reduced to its programs: a keeper, a poll loop and nothing else, told what to do over stdin.
 
 Arguments: "keep", the address, and the specs and groups as JSON. Says every event, and on the line "rows" the rows.
-Other lines: start|stop|restart|with-group NAME, stop-all, apply JSON, close.
+Other lines: start|stop|restart|with-group|hold NAME, stop-all, apply JSON, close.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ def keep(address: str, text: str) -> None:
                     tell(keeper.carry_out(keeper.programs.stop([each.name for each in keeper.programs.all()], now)))
                 elif word == "apply":
                     tell(keeper.apply(*read_specs(rest), now))
+                elif word == "hold":
+                    keeper.hold(rest, True)
                 elif word == "with-group":
                     tell(keeper.carry_out(keeper.programs.restart(rest, now, with_group=True)))
                 elif word == "close":

@@ -34,7 +34,7 @@ _log = logging.getLogger("banken.programs")
 
 @dataclass(slots=True)
 class _Old:
-    """A file that was moved or removed, and is still written to."""
+    """A file that was moved or removed, and may still be written to."""
 
     fd: int
     kept: int
@@ -152,12 +152,6 @@ class Logs:
             if log.fd >= 0:
                 log.old.append(_Old(log.fd, os.fstat(log.fd).st_size))
             log.fd = fd
-        for old in list(log.old):
-            self._bring_back(log, old)
-            status = os.fstat(old.fd)
-            if (status.st_dev, status.st_ino) not in log.writers.values():  # nothing writes to it any more
-                log.old.remove(old)
-                os.close(old.fd)
 
     def _guarded(self, log: _Log) -> bool:
         try:
@@ -184,8 +178,12 @@ class Logs:
         log.is_missing = False
         if found is None or not _is_same(found, os.fstat(log.fd)):
             self._make_anew(log)
-        for old in log.old:
+        for old in list(log.old):
             self._bring_back(log, old)
+            status = os.fstat(old.fd)
+            if (status.st_dev, status.st_ino) not in log.writers.values():  # nothing writes to it any more
+                log.old.remove(old)
+                os.close(old.fd)
         size, before = os.fstat(log.fd).st_size, log.size
         log.size = size
         if size > log.bytes_max:

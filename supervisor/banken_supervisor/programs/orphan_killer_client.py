@@ -61,6 +61,7 @@ class OrphanKiller:
                 self._write(line)
                 return
         self._close_input()
+        self._process = None  # should there be no other, nothing is written to the closed input of this one
         # -I -S: it needs the standard library only, and starts in a fraction of the time. A session of its own:
         # what is sent to the supervisor's group does not reach it.
         self._process = subprocess.Popen(  # noqa: S603

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from banken_supervisor.actions import build
 from banken_supervisor.config import numbering
 from banken_supervisor.engine.effects import Event, EventType
-from banken_supervisor.engine.policy import ProgramSpec
+from banken_supervisor.engine.policy import ProgramSpec, Readiness
 from banken_supervisor.processes.command_words import interpreter_fault
 from banken_supervisor.programs.engine.effects import ProgramEventType
 from banken_supervisor.programs.run_records import RunRecords
@@ -51,6 +53,22 @@ def output_of(log: Path, command: tuple[str, ...]) -> str:
     os.waitpid(child.handle.pid, 0)
     child.handle.close()
     return log.read_text()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"directory": "/no/such"}, {"user": "nobody-at-all"}, {"command": ("/no/such",)}]
+)
+def test_a_refused_start_closes_the_descriptor_that_tells_of_being_ready(wrong: dict[str, Any]) -> None:
+    reader, writer = os.pipe()
+    with pytest.raises(SpawnRefused):
+        spawn(
+            ProgramSpec(**{"name": "p", "command": ("true",), "ready": Readiness(fd=3), **wrong}),
+            "mark",
+            {},
+            writer,
+        )
+    assert select.select([reader], [], [], 0.0)[0], "its other end is open"
+    os.close(reader)
 
 
 @pytest.mark.usefixtures("given")

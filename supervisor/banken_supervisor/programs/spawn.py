@@ -50,6 +50,14 @@ def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str], ready: int = -1
     May block on a disk that hangs: not for the loop's thread. The caller owns ``Child.handle`` and must be the only
     one to wait for the process.
     """
+    try:
+        return _spawn(spec, run, extra, ready)
+    finally:
+        if ready >= 0:
+            os.close(ready)
+
+
+def _spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str], ready: int) -> Child:
     if not hasattr(os, "pidfd_open"):
         raise SpawnRefused("programs need pidfd, which this system lacks")
     entry = _entry(spec.user) if spec.user is not None or spec.env_clear else None
@@ -79,8 +87,6 @@ def spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str], ready: int = -1
     finally:
         if output is not None and spec.log is not None:
             os.close(output)
-        if ready >= 0:
-            os.close(ready)
     # Only its handle is waited for: Popen must neither poll for it later nor warn that it runs.
     process.returncode = 0
     try:

@@ -153,6 +153,20 @@ def test_the_place_of_a_stuck_job_is_taken_by_a_thread_that_sleeps(bench: Bench)
     until(lambda: bench.of("next") == [How.DONE], "it runs in its place")
 
 
+def test_a_job_that_changes_what_ends_it_while_it_is_looked_at_is_told_as_stuck(bench: Bench) -> None:
+    class Changing(Job):
+        def __getattribute__(self, name: str) -> Any:
+            found = super().__getattribute__(name)
+            if name == "end":
+                self.end = None
+            return found
+
+    bench.executor.submit(Changing("a", lambda: bench.gate.wait(30), limit_s=0.0, end=lambda limit: "ended"))
+    until(lambda: bench.executor.counts()["running"] == 1, "it runs")
+    bench.turn()
+    assert bench.told == [("a", How.STUCK, "ended")]
+
+
 def test_a_callback_without_a_thread_is_told_as_failed_and_runs_later(starts: Starts) -> None:
     """What the loop publishes of it: callback-failed, then callback-done."""
     reports: list[Event] = []

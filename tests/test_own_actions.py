@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from banken_supervisor.actions import ActionContext, ActionReport, Executor, bui
 from banken_supervisor.actions.callback_processes import CallbackProcesses
 from banken_supervisor.actions.own_action import OwnActions
 from banken_supervisor.processes.peer_credentials import PeerCredentials
-from recovery_kit import subject
+from recovery_kit import subject, until
 
 WITHIN_S = 60.0
 
@@ -62,6 +62,7 @@ def leaves(self, target, context, ended): raise SystemExit(4)
 def closes(self, target, context, ended): os.closerange(3, 256); return Outcome(True)
 def waits(self, target, context, ended): return Outcome(ended.wait(15), "told")
 def hangs(self, target, context, ended): time.sleep(60)
+def calls_and_hangs(self, target, context, ended): context.callback("quick", target.incident); time.sleep(60)
 """
 
 
@@ -73,6 +74,7 @@ class Desk:
         assert self.processes.start() == {}
         self.peers = PeerCredentials()
         self.did: list[Any] = []
+        self.callbacks: dict[str, Callable[[Incident], object]] = {}
         context = ActionContext("/nowhere", self._call, self.did.append, self.peers)
         context.targets = {"oncall": ["json://x"]}
         context.last_output = lambda name, *, has_ended: [name, str(has_ended)]
@@ -82,6 +84,9 @@ class Desk:
         self._count = 0
 
     def _call(self, name: str, incident: Incident) -> None:
+        if name in self.callbacks:
+            self.callbacks[name](incident)
+            return
         if name != "bound":
             raise LookupError(f"no callback is called {name!r}")
         self.did.append(incident.cause)
@@ -185,6 +190,21 @@ def test_what_hangs_is_ended_and_the_next_one_runs(desk: Desk) -> None:
     assert done.type.value == "action-stuck"
     assert "it is ended with its process" in done.text
     assert desk.act("counts").type.value == "action-done"
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_what_hangs_after_or_in_a_callback_that_it_has_called_is_ended_too(
+    desk: Desk, tmp_path: Path, ends: bool
+) -> None:
+    (tmp_path / "own_quick.py").write_text(f"import time\ndef quick(incident): time.sleep({0 if ends else 60})\n")
+    callbacks = CallbackProcesses({"quick": "own_quick:quick"}, str(tmp_path))
+    assert callbacks.start() == {}
+    desk.callbacks["quick"] = callbacks.function("quick")
+    done = desk.end(desk.begin("calls_and_hangs", limit=1.0))
+    assert done.type.value == "action-stuck"
+    assert "it is ended with its process" in done.text
+    until(lambda: not any(each.calls for each in [*desk.processes._living]), "nobody waits for the action any more")
+    callbacks.kill(WITHIN_S)
 
 
 def test_one_that_cannot_be_imported_there_is_told(tmp_path: Path) -> None:

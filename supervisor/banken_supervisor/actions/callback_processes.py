@@ -141,7 +141,7 @@ class CallbackProcesses:
 
     def _run(self, name: str, what: Incident | bytes, conversation: Conversation | None = None) -> bytes:
         call = Call(name)
-        when_stuck(partial(self._stuck, call))
+        outer = when_stuck(partial(self._stuck, call))
         try:
             with self._changed:
                 process = self._process_for(call)
@@ -153,8 +153,11 @@ class CallbackProcesses:
                     call.talk(conversation)
             call.over.wait()
             self._clear_doubt(call)
+        except WasEnded:  # a callback that it had called: nobody would wait for the rest of it
+            self._stuck(call, 0.0)
+            raise
         finally:
-            when_stuck(None)
+            when_stuck(outer)
             if self._retired:  # it may have started one since
                 self.retire()
         if call.fault is not None:

@@ -22,17 +22,21 @@ def begin(job: Job) -> None:
     _current.job = job
 
 
-def when_stuck(end: Callable[[float], str] | None) -> None:
+def when_stuck(end: Callable[[float], str] | None) -> Callable[[float], str] | None:
     """For the job on this thread, whose time limit begins anew: what to call if it gets stuck; None: nothing.
+    Returns what was to be called before: an action may call a callback.
 
     It gets the limit, ends the work, must not wait, and returns in words what became of it; an empty text: the work
     has just ended.
     """
     job = getattr(_current, "job", None)
-    if job is not None:
-        job.end = end
-        if end is not None:
-            job.started = monotonic()
+    if job is None:
+        return None
+    before: Callable[[float], str] | None = job.end
+    job.end = end
+    if end is not None:
+        job.started = monotonic()
+    return before
 
 
 class How(Enum):

@@ -176,8 +176,9 @@ class KeyedExecutor:
             if self._startable():
                 self._wake_one()  # a place is free
         for job in overdue:
-            if job.end is not None:
-                text = job.end(job.limit_s)
+            end = job.end  # its thread may set it meanwhile
+            if end is not None:
+                text = end(job.limit_s)
             else:
                 text = f"still running after its limit of {job.limit_s:g} s; its thread was replaced"
             if text:

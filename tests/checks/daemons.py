@@ -69,15 +69,17 @@ def directory(owner: str | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def daemon(command: Sequence[str], port: int, where: Path, user: str | None = None) -> Iterator[Daemon]:
-    """One that stays in the foreground, once its port takes connections."""
+def daemon(
+    command: Sequence[str], port: int, where: Path, user: str | None = None, pid_file: str = ""
+) -> Iterator[Daemon]:
+    """One that stays in the foreground, once its port takes connections, and it has written its pid file."""
     log = where / "log"
     as_user = {} if user is None or os.geteuid() else {"user": user, "group": user, "extra_groups": []}
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True, cwd=where, **as_user)
     try:
         until = time.monotonic() + START_S
-        while not answers(port):
+        while not answers(port) or (pid_file and not _has_text(where / pid_file)):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < until, log.read_text()
             time.sleep(0.02)
@@ -88,6 +90,10 @@ def daemon(command: Sequence[str], port: int, where: Path, user: str | None = No
         except ProcessLookupError:
             pass
         process.wait(10)
+
+
+def _has_text(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def _nobody() -> list[str]:
@@ -135,7 +141,7 @@ def nginx(locations: str = 'location / { return 200 "ok\\n"; }', more: str = "")
             f"events {{}} http {{ access_log off; {temporary}"
             f"server {{ listen 127.0.0.1:{port}; {more} {locations} }} }}"
         )
-        with daemon(["nginx", "-p", str(where), "-c", str(conf)], port, where) as running:
+        with daemon(["nginx", "-p", str(where), "-c", str(conf)], port, where, pid_file="pid") as running:
             yield running
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 
 from apscheduler.executors.pool import ProcessPoolExecutor, ThreadPoolExecutor
 from apscheduler.schedulers.blocking import BlockingScheduler
@@ -14,8 +15,9 @@ from banken import client
 
 
 def job() -> None:
-    """It feeds, where it runs."""
+    """It feeds, where it runs; and lasts for longer than its interval, so that each of two processes has one."""
     client.feed(f"job-{os.getpid()}")
+    time.sleep(0.15)
 
 
 if __name__ == "__main__":

@@ -144,3 +144,18 @@ def test_what_a_parent_has_sent_a_child_has_not(tmp_path: Path) -> None:
     assert sender.ever_sent()
     sender.forked()
     assert not sender.ever_sent()
+
+
+def test_another_supervisor_gets_the_key_as_its_file_is_by_then(tmp_path: Path) -> None:
+    """The file has learnt of it since."""
+    servers = KeyDirectory(tmp_path / "server")
+    servers.new("server", server=True)
+    path, public = KeyDirectory(tmp_path / "worker").new("w"), servers.server().key.decode()
+    path.write_text(f'{path.read_text()}\n[servers]\n"tcp://127.0.0.1:9" = "{public}"\n')
+    client = Client("tcp://127.0.0.1:9", key=path)
+    client.watchdog("w", timeout=60, callback=lambda: None)
+    path.write_text(f'{path.read_text()}"tcp://127.0.0.1:10" = "{public}"\n')
+    client.connect("tcp://127.0.0.1:10")
+    assert client._listener is not None
+    assert client._listener._key == client._to().key is not None
+    client.close()

@@ -34,6 +34,15 @@ class Late(StoreThread):
         self.asked.append((question, answered))
 
 
+def leading(store: Late) -> ClaimedWork:
+    """Of a member that leads, and may act."""
+    work = ClaimedWork(
+        [store], 1.0, Terms(lambda: None), lambda: True, lambda *found: None, lambda *why: None, lambda: None  # type: ignore[arg-type, return-value]
+    )  # fmt: skip
+    work.claims = Claims(TERM)
+    return work
+
+
 def claim(id_: str) -> Claim:
     return Claim(id_, "timeout", 1000.0, 5.5, 5.0, "m1")
 
@@ -41,10 +50,7 @@ def claim(id_: str) -> Claim:
 def test_an_answer_to_an_earlier_leadership_of_the_same_number_is_nobodys() -> None:
     """The store's data were replaced meanwhile: what was written is not there."""
     store, done = Late(MemoryEngine().store("m1")), list[str]()
-    work = ClaimedWork(
-        [store], 1.0, Terms(lambda: None), lambda: True, lambda *found: None, lambda *why: None, lambda: None  # type: ignore[arg-type, return-value]
-    )  # fmt: skip
-    work.claims = Claims(TERM)
+    work = leading(store)
     work.want("w", claim("first"), lambda: done.append("first"), lambda claim: None)
     work.turn(0.0)
     (_, answered), *_ = store.asked
@@ -65,10 +71,7 @@ def test_an_answer_to_an_earlier_leadership_of_the_same_number_is_nobodys() -> N
 def test_what_is_written_and_not_done_is_void_when_its_incident_ends() -> None:
     """The step of an incident that recovered is not begun, though its claim was there; the next incident's is."""
     store, done = Late(MemoryEngine().store("m1")), list[str]()
-    work = ClaimedWork(
-        [store], 1.0, Terms(lambda: None), lambda: True, lambda *found: None, lambda *why: None, lambda: None  # type: ignore[arg-type, return-value]
-    )  # fmt: skip
-    work.claims = Claims(TERM)
+    work = leading(store)
     work.want("w", claim("first"), lambda: done.append("a step"), lambda claim: None)
     work.turn(0.0)
     store.asked[-1][1](Done(7))
@@ -86,10 +89,7 @@ def test_what_is_written_and_not_done_is_void_when_its_incident_ends() -> None:
 
 def test_what_was_not_done_of_an_incident_that_is_over_changes_no_other_claim() -> None:
     store = Late(MemoryEngine().store("m1"))
-    work = ClaimedWork(
-        [store], 1.0, Terms(lambda: None), lambda: True, lambda *found: None, lambda *why: None, lambda: None  # type: ignore[arg-type, return-value]
-    )  # fmt: skip
-    work.claims = Claims(TERM)
+    work = leading(store)
     work.want("w", claim("first"), lambda: None, lambda claim: None)
     work.turn(0.0)
     store.asked[-1][1](Done(7))

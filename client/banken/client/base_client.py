@@ -64,7 +64,7 @@ class BaseClient:
         self._open_work: dict[str, OpenWork] = {}
         self._unsent_releases: dict[str, bytes] = {}
         self._sections = itertools.count(1)
-        self._making = threading.RLock()  # of all parts: of two, a signal handler could wait for one for ever
+        self._making = threading.RLock()  # one for all parts: with two, a handler that feeds could wait for ever
         self._past = FeedState("", None, 0.0)
         """the counts of names that this process feeds no longer, and of those that it never fed"""
         self._carry: Callable[[bytes], bool] = self._deliver

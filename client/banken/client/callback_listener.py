@@ -7,7 +7,6 @@ most one at a time per watchdog, so that a callback that hangs delays no other.
 from __future__ import annotations
 
 import logging
-import os
 import select
 import threading
 from math import inf
@@ -39,13 +38,16 @@ GREEN_S = 1.0
 
 
 class CallbackListener:
-    """Runs callbacks for the verdicts of one supervisor, or of several. ``key``: the file of the process's key, or
-    what was in it. ``lock``: the client's; None: one of its own."""
+    """Runs callbacks for the verdicts of one supervisor, or of several.
+
+    ``key``: the process's, as its sender has read it; its file may be named by a relative path, and the directory be
+    another one by now. ``lock``: the client's; None: one of its own.
+    """
 
     def __init__(
         self,
         address: str,
-        key: str | os.PathLike[str] | Key | None = None,
+        key: Key | None = None,
         lock: threading.RLock | None = None,
     ) -> None:
         self._address = address
@@ -86,9 +88,9 @@ class CallbackListener:
                 self._begin()
             return self._thread is not None or not self._bound or self._start_at == inf
 
-    def connect(self, address: str) -> None:
+    def connect(self, address: str, key: Key | None) -> None:
         """Receive the verdicts of the supervisor at ``address``, after ``close``."""
-        self._address = address
+        self._address, self._key = address, key
         self._start_at = 0.0
         self._seen.clear()
         self.again(monotonic())

@@ -153,7 +153,7 @@ class Fanout:
             if key is not None and each.directory is None:
                 server_key(each, key)  # or it is refused now, and not with some feed
         self.destinations = [Destination(each) for each in addresses]
-        self._key = key
+        self.key = key
         self._opened = opened
         self._lock = lock or threading.RLock()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -195,7 +195,7 @@ class Fanout:
                 each.put(frame, _DONTWAIT)
             except zmq.Again:
                 each.dropped += 1
-                each.refused(monotonic(), self._key)
+                each.refused(monotonic(), self.key)
                 self._live = []
             else:
                 each.sent += 1
@@ -274,7 +274,7 @@ class Fanout:
                 raise zmq.Again
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             for each in self.destinations:
-                each.open(context, self._key)
+                each.open(context, self.key)
             self._context = context
         self._ready = self._opened()
         if new:

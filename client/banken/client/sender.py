@@ -22,7 +22,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
@@ -30,6 +30,9 @@ from banken.address import Address
 from banken.process_identity import inherited
 from banken.protocol.limits import warn_once
 from banken.threads import ZMQ_THREADS, available
+
+if TYPE_CHECKING:
+    from banken.keys import Key
 
 FIRST_WAIT = 0.1
 """Seconds that the first message of a process may wait for the connection, once."""
@@ -73,6 +76,8 @@ class Sender:
         self, address: Address, opened: Callable[[], bool] = lambda: True, lock: threading.RLock | None = None
     ) -> None:
         self.address = address
+        self.key: Key | None = None
+        """of this process; on this host it needs none"""
         self._opened = opened
         self._lock = lock or threading.RLock()
         self._socket: zmq.Socket[bytes] | None = None

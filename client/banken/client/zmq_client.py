@@ -18,7 +18,6 @@ from banken.protocol.messages import Kind
 if TYPE_CHECKING:
     from banken.client.callback_listener import CallbackListener
     from banken.client.fanout import Fanout
-    from banken.keys import Key
     from banken.watchdog.callback_invocation import Callback
 
 EXIT_WAIT = 0.3
@@ -56,7 +55,7 @@ class Client(BaseClient):
     ) -> None:
         super().__init__(anonymous=anonymous)
         self._release_at_exit = release_at_exit and not anonymous
-        self._key: str | os.PathLike[str] | Key | None = key
+        self._key = key
         self._sender: Sender | Fanout | None = None
         if address is not None:
             self._use(self._make_sender(address))
@@ -76,7 +75,7 @@ class Client(BaseClient):
         self.close()
         self._use(sender)
         if self._listener is not None:
-            self._listener.connect(sender.text)
+            self._listener.connect(sender.text, sender.key)
 
     def stats(self) -> dict[str, Any]:
         """Counts of ``sent``, ``coalesced`` and ``dropped`` feeds; ``reachable`` and ``address`` of the supervisor.
@@ -129,9 +128,7 @@ class Client(BaseClient):
         from banken.client.fanout import Fanout
         from banken.tcp import given_key
 
-        # Read once: its path may be relative, and the directory another one when the listener needs it.
-        self._key = key = given_key(self._key)
-        return Fanout(found, key, self._opened, self._making)
+        return Fanout(found, given_key(self._key), self._opened, self._making)
 
     def _use(self, sender: Sender | Fanout) -> Sender | Fanout:
         self._sender, self._carry = sender, sender.send
@@ -158,7 +155,8 @@ class Client(BaseClient):
             if self._listener is None and callback is not None:
                 from banken.client.callback_listener import CallbackListener
 
-                self._listener = CallbackListener(self._to().text, self._key, self._making)
+                sender = self._to()
+                self._listener = CallbackListener(sender.text, sender.key, self._making)
             if self._listener is not None:
                 self._listener.bind(name, callback)
         if self._sender is not None:

@@ -40,8 +40,8 @@ GREEN_S = 1.0
 class CallbackListener:
     """Runs callbacks for the verdicts of one supervisor, or of several.
 
-    ``key``: the process's, as its sender has read it; its file may be named by a relative path, and the directory be
-    another one by now. ``lock``: the client's; None: one of its own.
+    ``key``: as the process's sender has read it: the path of its file may be relative, and the directory another one
+    by now. ``lock``: the client's; None: one of its own.
     """
 
     def __init__(

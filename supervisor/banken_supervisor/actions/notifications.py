@@ -24,7 +24,7 @@ class Notifications:
         """by recipient: notices of incidents that were opened, or of their ends. The key is also the lane in which
         folded messages go out one after the other"""
         self._unsent: dict[Hashable, list[Notice]] = {}
-        """by incident and recipient, of notices that wait: what has come of its end, and is to follow them"""
+        """by recipient and incident, where the notice of that waits: notices of its end, which follow it"""
 
     def add(self, action: Action, target: ActionTarget, real: float) -> None:
         """Send it, alone or with others in one message, which the action of the first then sends. That of an

@@ -40,8 +40,8 @@ GREEN_S = 1.0
 class CallbackListener:
     """Runs callbacks for the verdicts of one supervisor, or of several.
 
-    ``key``: as the process's sender has read it: the path of its file may be relative, and the directory another one
-    by now. ``lock``: the client's; None: one of its own.
+    ``key``: as its sender has read it: the path of the file may be relative, and the directory another one now.
+    ``lock``: the client's; None: one of its own.
     """
 
     def __init__(

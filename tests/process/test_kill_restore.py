@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from banken.control import Control
+from banken.process_identity import own_identity
 from banken.protocol.codec import encode
 from banken.protocol.messages import Kind, Message
 from banken_supervisor.engine.process_lifecycle import GONE
@@ -55,6 +57,42 @@ def test_nothing_is_lost_or_doubled_and_nobody_convicted(
     assert count.resumed > KILLS
     assert count.steps > KILLS
     assert count.slow
+
+
+def test_what_was_released_to_a_supervisor_that_stood_still_is_released(home: Home, runner: Runner) -> None:
+    """It is killed before it reads that. The next one hears it with the worker's next feed; what is fed again, or
+    belongs to a newer process, is not released."""
+    runner.configure('[supervisor]\njournal = "journal.db"\n')
+    path = runner.config.parent / "journal.db"
+    runner.start()
+    client, own = home.client(), own_identity().pid
+    names = {"section", "ended", "again", "worker"}
+    with client.section("section", timeout=60):
+        for name in ("ended", "again"):
+            client.watchdog(name, timeout=60, resolution=0).feed()
+        client.feed("worker")
+        until(
+            lambda: {each.name.partition("@")[0] for each in restore(str(path)).registry} == names, "all is on disk"
+        )
+        assert runner.process is not None
+        runner.process.send_signal(signal.SIGSTOP)
+    client.release("ended")
+    client.release("again")
+    client.release("worker")
+    client.feed("worker")
+    runner.kill()
+    other = home.worker("feeder", "again", 60, 0.05)
+    runner.start()
+    until(lambda: home.row("again")["pid"] == other.pid, "the newer process feeds it")
+    pids = {"again": other.pid, "worker": own}
+
+    def fed() -> dict[str, int]:
+        client.feed("worker")
+        return {name: row["pid"] for name, row in home.rows("*").items()}
+
+    until(lambda: fed() == pids, "what was released is released")
+    until(lambda: fed() and home.refused(), "the newer process keeps its name")
+    assert fed() == pids
 
 
 def test_pauses_ends_and_a_new_file(home: Home, runner: Runner) -> None:

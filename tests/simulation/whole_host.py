@@ -354,7 +354,7 @@ class Host:
             mock.patch.object(process_watcher, "ProcessHandle", Handle),
             mock.patch.object(process_watcher, "STATUS_KNOWN", True),
             mock.patch.object(mailbox, "socket", SimpleNamespace(socketpair=pair)),
-            mock.patch.object(banken.client.sender, "zmq", worker),
+            mock.patch.multiple(banken.client.sender, zmq=worker, feed_socket=self.wire.feed_socket),
             mock.patch.object(banken.client.callback_listener, "zmq", worker),
             mock.patch.object(control, "zmq", worker),
             mock.patch.multiple(descriptor_limit, raise_limit=lambda: True, limit=lambda: 65_536, used=lambda: 20),

@@ -32,6 +32,8 @@ class Wire:
     def __init__(self, world: World) -> None:
         self.world = world
         self.listener: HostSockets | None = None
+        self.listeners = 0
+        """how many there have been"""
         self.refuses = False
         """a process that connects has no descriptor left"""
         self.kernel_bytes = KERNEL_BYTES
@@ -60,6 +62,11 @@ class Wire:
 
     def came(self, listener: HostSockets) -> None:
         self.listener = listener
+        self.listeners += 1
+
+    def feed_socket(self, address: object) -> tuple[int, int] | None:
+        """As in banken.client.sender."""
+        return None if self.listener is None else (self.listeners, 0)
 
     def went(self, listener: HostSockets) -> None:
         """The supervisor's sockets are closed, or it is dead."""

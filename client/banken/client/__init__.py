@@ -10,7 +10,7 @@ The functions of this package belong to one default client per process, which co
 
 from __future__ import annotations
 
-from banken.client.base_client import Section
+from banken.client.section import Section
 from banken.client.zmq_client import Client
 
 __all__ = [

@@ -14,6 +14,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from banken.client.section import Section
 from banken.process_identity import own_identity
 from banken.protocol import limits
 from banken.protocol.codec import encode
@@ -32,6 +33,7 @@ from banken.protocol.messages import (
 )
 
 if TYPE_CHECKING:
+    from banken.client.releases import Releases
     from banken.watchdog import Watchdog
     from banken.watchdog.callback_invocation import Callback
     from banken.watchdog.work import OpenWork
@@ -44,9 +46,6 @@ IN_ORDER = 0.001
 
 LEFT_WAIT = 1.0
 """Seconds that a release or a failure waits until it has left: until libzmq's thread has run a few times."""
-
-UNSENT_RELEASES_MAX = 1000
-"""Releases remembered while no supervisor can be reached; further ones are lost."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -62,7 +61,8 @@ class BaseClient:
         self._states: dict[str | None, FeedState] = {}
         self._anonymous = anonymous
         self._open_work: dict[str, OpenWork] = {}
-        self._unsent_releases: dict[str, bytes] = {}
+        self._releases: Releases | None = None
+        """those that the supervisor may not have read; None: there are none"""
         self._sections = itertools.count(1)
         self._making = threading.RLock()  # one for all parts: with two, a handler that feeds could wait for ever
         self._past = FeedState("", None, 0.0)
@@ -73,6 +73,10 @@ class BaseClient:
     def _deliver(self, frame: bytes, wait: float = 0.0) -> bool:
         """Hand one message over, waiting at most ``wait`` seconds for room; whether it was taken."""
         raise NotImplementedError
+
+    def _place(self) -> object:
+        """Which supervisor is there, by what differs for each; None: none is, or none can be lost."""
+        return None
 
     def _leave(self, seconds: float) -> None:
         """Wait, at most so long, until what was handed over has left this process."""
@@ -101,7 +105,7 @@ class BaseClient:
                 state.coalesced += 1
                 return
             frame = state.frame
-            if frame and progress is None and status is None and not self._unsent_releases:
+            if frame and progress is None and status is None and self._releases is None:
                 # The same as _send_feed does for a plain feed; one call less saves 70 ns.
                 if self._carry(frame):
                     state.sent += 1
@@ -142,8 +146,8 @@ class BaseClient:
         if is_known or (work is not None and work.holds_back(work.timeout + state.resolution, now)):
             state.coalesced += 1
             return
-        if self._unsent_releases:
-            self._send_releases(state.name)
+        if self._releases is not None:
+            self._say_releases(state.name, now)
         sent = self._deliver(frame)  # as _hand_over does; one call less
         if sent:
             state.sent += 1
@@ -323,9 +327,17 @@ class BaseClient:
 
     def _release(self, name: str) -> bool:
         self._end_work(name)
-        sent, state = self._send(Kind.RELEASE, name), self._forget(name)
-        if not sent and state is not None and state.is_own and len(self._unsent_releases) < UNSENT_RELEASES_MAX:
-            self._unsent_releases[name] = self._encode(state, Kind.RELEASE)
+        state = self._states.get(name) or FeedState(limits.check_name(name), None, RESOLUTION_UNDECLARED)
+        frame = self._encode(state, Kind.RELEASE)
+        sent = self._hand_over(state, frame, WAIT_FOR_ROOM)
+        self._forget(name)
+        if state.is_own:
+            with self._making:
+                if self._releases is None:
+                    from banken.client.releases import Releases
+
+                    self._releases = Releases(self._place)
+                self._releases.add(name, frame, monotonic(), sent=sent)
         return sent
 
     def _forget(self, name: str) -> FeedState | None:
@@ -349,51 +361,21 @@ class BaseClient:
         return self._hand_over(state, self._encode(state, kind, *args), WAIT_FOR_ROOM)
 
     def _hand_over(self, state: FeedState, frame: bytes, wait: float = 0.0) -> bool:
-        """Deliver a message about one name, after the releases that could not be sent when they were asked for."""
-        if self._unsent_releases:
-            self._send_releases(state.name)
+        """Deliver a message about one name, after the releases that the supervisor may not have read."""
+        if self._releases is not None:
+            self._say_releases(state.name, monotonic())
         return self._deliver(frame, wait)
 
-    def _send_releases(self, name: str) -> None:
-        self._unsent_releases.pop(name, None)  # something is said of it again: that one is out of date
-        for unsent, frame in list(self._unsent_releases.items()):
-            if not self._deliver(frame):
-                return
-            self._unsent_releases.pop(unsent, None)
+    def _say_releases(self, name: str, now: float) -> None:
+        with self._making:
+            if self._releases is not None:
+                self._releases.before_message(name, now, self._deliver)
+                if not self._releases:
+                    self._releases = None
 
     def _forked(self) -> None:
         """In a child: another process feeds now, and has sent nothing yet."""
         self._making = threading.RLock()
-        self._unsent_releases.clear()
+        self._releases = None
         for state in (self._past, *self._states.values()):
             state.begin_anew()
-
-
-class Section:
-    """A deadline for one stretch of work; a context manager, made by ``section``.
-
-    It is a watchdog of its own, ``NAME@PID.NUMBER``, that exists while the block runs.
-    """
-
-    def __init__(self, client: BaseClient, name: str, timeout: float) -> None:
-        self.name = name
-        self._client = client
-        self._timeout = timeout
-        self._state: FeedState | None = None
-
-    def __enter__(self) -> Section:
-        declaration = Declaration(self._timeout, self._timeout, self._timeout)
-        self._state = self._client._declare(self.name, declaration, 0.0)
-        self._state.dropped = int(not self._state.declared_here)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # In a child that was forked inside the block it is the parent's; and no supervisor may know of it.
-        client = self._client
-        if self._state is not None and self._state.is_own and not client._release(self.name):
-            client._past.dropped += 1
-        client._forget(self.name)
-
-    def extend(self, seconds: float) -> bool:
-        """The block may take until ``seconds`` from now."""
-        return self._client.extend(self.name, seconds)

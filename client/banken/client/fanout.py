@@ -25,6 +25,7 @@ from banken.client.sender import (
     RECONNECT_MAX_MS,
     RECONNECT_MS,
     SEND_QUEUE_MAX,
+    feed_socket,
     has_socket,
     wait_written,
 )
@@ -54,7 +55,9 @@ _FAILED = (
 class Destination:
     """One supervisor."""
 
-    __slots__ = ("address", "denials", "denied", "dropped", "monitor", "put", "sent", "skipped_until", "socket")
+    __slots__ = (
+        "address", "denials", "denied", "dropped", "monitor", "put", "refusals", "sent", "skipped_until", "socket",
+    )  # fmt: skip
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -68,6 +71,8 @@ class Destination:
         self.denied = False
         """its supervisor does not let this process in"""
         self.denials = 0
+        self.refusals = 0
+        """messages that it did not take; afterwards it may be another supervisor"""
 
     def open(self, context: zmq.Context[zmq.Socket[bytes]], key: Key | None) -> None:
         """Make the socket."""
@@ -101,6 +106,7 @@ class Destination:
     def refused(self, now: float, key: Key | None) -> None:
         """It took no message: leave it out for a while, and find out whether it lets this process in at all."""
         self.skipped_until = now + SKIP_S
+        self.refusals += 1
         if self.denied or self.address.directory is not None or self.socket is None or key is None:
             return
         if self.monitor is None:
@@ -222,6 +228,10 @@ class Fanout:
     def may_be_heard(self) -> bool:
         """Whether there is a socket at any of the addresses, as far as is known here."""
         return self._context is not None and any(has_socket(each.address) for each in self.destinations)
+
+    def place(self) -> object:
+        """As ``Sender.place``; of one on another host it is known only that there may be another one now."""
+        return [feed_socket(each.address) or each.refusals for each in self.destinations]
 
     def reachable(self) -> bool:
         """Whether any supervisor is connected and takes messages right now."""

@@ -128,6 +128,10 @@ class Sender:
         """Whether there is a socket at the address. Its supervisor may be dead."""
         return self._socket is not None and has_socket(self.address)
 
+    def place(self) -> object:
+        """Which supervisor is there: another value for each; None: none is."""
+        return feed_socket(self.address)
+
     def reachable(self) -> bool:
         """Whether a supervisor is connected and takes messages right now."""
         with self._lock:
@@ -212,7 +216,17 @@ class Sender:
 
 def has_socket(address: Address) -> bool:
     """Whether there is a feed socket at this address; of another host it is not known, and so it may be there."""
-    return address.directory is None or os.path.exists(os.path.join(address.directory, "feed"))
+    return address.directory is None or feed_socket(address) is not None
+
+
+def feed_socket(address: Address) -> tuple[int, int] | None:
+    """The file of the feed socket, which each supervisor makes anew: its inode and change time. None: there is none
+    here."""
+    try:
+        found = None if address.directory is None else os.stat(os.path.join(address.directory, "feed"))
+    except OSError:
+        return None
+    return None if found is None else (found.st_ino, found.st_ctime_ns)
 
 
 def wait_written(context: zmq.Context[zmq.Socket[bytes]], seconds: float) -> None:

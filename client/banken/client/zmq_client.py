@@ -162,6 +162,9 @@ class Client(BaseClient):
         if self._sender is not None:
             self._sender.call_opened()  # if the listener got no thread, it asks again
 
+    def _place(self) -> object:
+        return self._to().place()
+
     def _leave(self, seconds: float) -> None:
         if self._sender is not None:
             self._sender.wait_left(seconds)
@@ -184,9 +187,10 @@ class Client(BaseClient):
         own = self._own_states()
         if sender is not None and sender.ever_sent():
             deadline = monotonic() + wait
-            for frame in (*self._unsent_releases.values(), *(self._encode(state, kind, *args) for state in own)):
+            unread = [] if self._releases is None else self._releases.unread()
+            for frame in (*unread, *(self._encode(state, kind, *args) for state in own)):
                 taken &= sender.send(frame, max(0.0, deadline - monotonic()), insist=True)
-        self._unsent_releases.clear()
+        self._releases = None
         self._close(linger)
         for state in own:
             self._forget(state.name)

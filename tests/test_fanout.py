@@ -268,3 +268,22 @@ def test_several_addresses_are_split_at_commas() -> None:
     for text in ("/tmp/x,/tmp/y", "/tmp/x, ~/y", "x, /tmp/y"):
         with pytest.raises(AddressRefused, match="more than one directory: of several supervisors one may be"):
             resolve_all(text)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_release_is_said_again_to_a_supervisor_that_was_away(tmp_path: Path, three: list[Watcher]) -> None:
+    """The one before may have ended before it read that. The others hear it once more, too."""
+    with client_of(key_for(tmp_path, three), three) as client:
+        client.watchdog("gone", 60, resolution=0).feed()
+        assert client.release("gone")
+        assert [each.names(5.0, 3) for each in three] == [["gone"] * 3] * 3
+        three[0].down()
+        until(lambda: client.feed("w") or client.stats()["destinations"][0]["dropped"], "it is missed")
+        three[0].up()
+        heard: list[str] = []
+        fed(client, lambda: heard.extend(three[0].names()) or "gone" in heard, "it hears of the release")
+        assert "gone" in three[1].names(5.0)
+        until(lambda: client.feed("w") or not three[0].names(0.6).count("gone"), "it is said once")
+        heard.clear()
+        fed(client, lambda: heard.extend(three[0].names()) or len(heard) > 3, "it hears feeds")
+        assert "gone" not in heard

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from banken.process_identity import boot_id, process_start
 from banken.protocol.incidents import Cause, Incident
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.actions import Action, ActionTarget, Outcome
+from banken_supervisor.processes.incident_end import IncidentEnd
 from banken_supervisor.processes.process_handles import ProcessHandles
 
 
@@ -66,10 +66,10 @@ def subject(name: str = "worker-3", *, told: dict[str, Any] | None = None, **mor
 
 
 def run(
-    action: Action, about: ActionTarget, world: Desk | None = None, ended: threading.Event | None = None
+    action: Action, about: ActionTarget, world: Desk | None = None, ended: IncidentEnd | None = None
 ) -> Outcome:
     """Run it here and now."""
-    return action.run(about, world or Desk(), ended or threading.Event())
+    return action.run(about, world or Desk(), ended or IncidentEnd())
 
 
 def until(condition: Callable[[], Any], what: str, timeout: float = 15.0) -> Any:

@@ -15,6 +15,7 @@ from banken.protocol.incidents import Incident
 from banken_supervisor.actions import ActionContext, ActionReport, Executor, build, callback_processes
 from banken_supervisor.actions.callback_processes import CallbackProcesses
 from banken_supervisor.actions.own_action import OwnActions
+from banken_supervisor.processes.incident_end import StopReason
 from banken_supervisor.processes.peer_credentials import PeerCredentials
 from recovery_kit import subject, until
 
@@ -60,7 +61,7 @@ def exits(self, target, context, ended): os._exit(3)
 def crashes(self, target, context, ended): ctypes.string_at(0)
 def leaves(self, target, context, ended): raise SystemExit(4)
 def closes(self, target, context, ended): os.closerange(3, 256); return Outcome(True)
-def waits(self, target, context, ended): return Outcome(ended.wait(15), "told")
+def waits(self, target, context, ended): return Outcome(ended.wait(15), f"told: {ended.reason}, {ended.text}")
 def hangs(self, target, context, ended): time.sleep(60)
 def calls_and_hangs(self, target, context, ended): context.callback("quick", target.incident); time.sleep(60)
 """
@@ -176,14 +177,15 @@ def test_a_long_outcome_is_cut(desk: Desk) -> None:
     assert len(f"{done.text}{done.data}") < 600_000
 
 
-def test_it_is_told_that_its_incident_has_ended(desk: Desk) -> None:
-    name = desk.begin("waits")
-    deadline = time.monotonic() + WITHIN_S
-    while not desk.executor.counts()["running"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    desk.executor.cancel(name)
-    assert desk.end(name).text == "told"
+def test_it_is_told_why_it_must_stop_waiting(desk: Desk) -> None:
+    for reason in StopReason:
+        name = desk.begin("waits")
+        until(lambda: desk.executor.counts()["running"], "it runs", WITHIN_S)
+        if reason is StopReason.STOPPING:
+            desk.executor.stop()
+        else:
+            desk.executor.cancel(name, why=reason)
+        assert desk.end(name).text.startswith(f"told: {reason}, t")
 
 
 def test_what_hangs_is_ended_and_the_next_one_runs(desk: Desk) -> None:

@@ -24,6 +24,7 @@ import pytest
 from banken_supervisor.actions import build
 from banken_supervisor.actions import webhook as module
 from banken_supervisor.engine.ladder import Backoff
+from banken_supervisor.processes.incident_end import IncidentEnd, StopReason
 from recovery_kit import run, subject
 
 RAW = bytes(range(32))
@@ -151,8 +152,8 @@ def test_it_has_the_fence_of_its_leader(serve: Callable[..., Server]) -> None:
 def test_a_recovery_says_so_under_another_id(serve: Callable[..., Server]) -> None:
     """The notice of recovery has its own type and id, and is sent though its incident has ended."""
     server = serve(status(200))
-    ended = threading.Event()
-    ended.set()
+    ended = IncidentEnd()
+    ended.end(StopReason.STOPPING)
     assert run(build("webhook", {"url": server.url}), subject(recovered=True), None, ended).ok
     event = json.loads(server.seen[0][2])
     assert (event["type"], event["id"]) == ("banken.incident.recovered", "i-worker-3-0-recovered")
@@ -305,13 +306,40 @@ def test_nobody_listens() -> None:
 def test_an_incident_that_ended_is_not_announced_any_longer(serve: Callable[..., Server], monkeypatch: Any) -> None:
     """While an attempt is waited for, the end of the incident ends the action at once."""
     monkeypatch.setattr(module, "BACKOFF", Backoff(10.0, 20.0))
-    ended = threading.Event()
-    server = serve(lambda handler, number: (ended.set(), status(500)(handler, number))[1])
-    began = time.monotonic()
-    done = run(build("webhook", {"url": server.url, "timeout": 60}), subject(), None, ended)
-    assert (done.ok, len(server.seen)) == (False, 1)
-    assert "the incident has ended" in done.text
-    assert time.monotonic() - began < 8
+    for reason, text in (
+        (StopReason.ENDED, "not tried again, for the incident has ended"),
+        (StopReason.HANDED_OVER, "not tried again, for this supervisor leads no longer"),
+    ):
+        ended = IncidentEnd()
+        server = serve(lambda handler, number, end=ended.end, why=reason: (end(why), status(500)(handler, number)))
+        began = time.monotonic()
+        done = run(build("webhook", {"url": server.url, "timeout": 60}), subject(), None, ended)
+        assert (done.ok, len(server.seen)) == (False, 1)
+        assert text in done.text
+        assert time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize("recovered", [False, True])
+def test_where_the_supervisor_stops_it_is_tried_once_more_at_once(
+    serve: Callable[..., Server], monkeypatch: Any, recovered: bool
+) -> None:
+    """In the pause after an attempt: the next supervisor does not send it. The text does not say that the incident
+    has ended, which is open, and the news of an end is not sent again and again without a pause either."""
+    monkeypatch.setattr(module, "BACKOFF", Backoff(10.0, 20.0))
+    for last, ok in ((200, True), (503, False)):
+        ended = IncidentEnd()
+
+        def answer(handler: BaseHTTPRequestHandler, number: int, last: int = last, end: Any = ended.end) -> None:
+            status(500 if number == 1 else last)(handler, number)
+            end(StopReason.STOPPING)
+
+        server = serve(answer)
+        action = build("webhook", {"url": server.url, "timeout": 60, "retries": 9})
+        began = time.monotonic()
+        done = run(action, subject(recovered=recovered), None, ended)
+        assert (done.ok, len(server.seen)) == (ok, 2)
+        assert ok or "not tried again, for the supervisor stops" in done.text
+        assert time.monotonic() - began < 8
 
 
 def test_the_proxies_of_the_environment_are_not_used(serve: Callable[..., Server], monkeypatch: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +13,7 @@ from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions import step_elsewhere
 from banken_supervisor.actions.dump import Dump
 from banken_supervisor.actions.step_elsewhere import Other, StepElsewhere
-from banken_supervisor.actions.target import ActionTarget, Outcome
+from banken_supervisor.actions.target import ActionTarget, IncidentEnd, Outcome, StopReason
 from banken_supervisor.control.leader_steps import asked
 
 TARGET = ActionTarget(Incident("i-1", "w", Cause.TIMEOUT, 1.0, 2.0, 3.0), step=1, run=2, fence=7)
@@ -48,13 +47,13 @@ class Answers:
         return [op for op, _ in self.asked]
 
 
-def run(*others: Answers, ended: threading.Event | None = None, limit: float = 0.0) -> Outcome:
+def run(*others: Answers, ended: IncidentEnd | None = None, limit: float = 0.0) -> Outcome:
     action = StepElsewhere(
         Dump(seconds=0.1), asked(TARGET, "dump"), [Other(each.name, each.is_up, each.connect) for each in others]
     )
     action.limit_s = limit or action.limit_s
     nothing: Any = None
-    return action.run(TARGET, nothing, ended or threading.Event())
+    return action.run(TARGET, nothing, ended or IncidentEnd())
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +68,7 @@ def test_whoever_has_the_process_is_asked_once_and_its_answer_is_the_answer() ->
     assert outcome == Outcome(True, "on m2: evidence taken", {"pid": 5, "member": "m2"})
     assert two.ops == ["do", "did", "did", "did"]
     assert two.asked[0][1]["fence"] == 7
-    assert two.asked[1][1] == {"incident": "i-1", "step": 1, "run": 2, "ended": False}
+    assert two.asked[1][1] == {"incident": "i-1", "step": 1, "run": 2, "end": None}
     assert three.ops == []
 
 
@@ -117,9 +116,11 @@ def test_where_nobody_knows_it_is_said_so(then: Any) -> None:
     assert two.ops == []
 
 
-def test_the_end_of_the_incident_is_passed_on() -> None:
-    ended = threading.Event()
-    ended.set()
+@pytest.mark.parametrize("why", StopReason)
+def test_why_nothing_more_is_to_be_waited_for_is_passed_on(why: StopReason) -> None:
+    """The member's action does what the leader's own would."""
+    ended = IncidentEnd()
+    ended.end(why)
     one = Answers("m1", TAKEN, RUNS, DONE)
     assert run(one, ended=ended).ok
-    assert one.asked[1][1]["ended"] is True
+    assert one.asked[1][1]["end"] == why.value

@@ -40,15 +40,23 @@ def made() -> Iterator[Cluster]:
             print(f"-- {each.name}", (each.place / "log").read_text(errors="replace")[-20000:], sep="\n")
 
 
+STUBBORN = f"""
+import signal
+signal.signal(signal.SIGTERM, lambda *_: print("heard", flush=True))
+{WORKER}"""
+
+
 @contextlib.contextmanager
-def worker(made: Cluster, host: Member, name: str) -> Iterator[subprocess.Popen[bytes]]:
+def worker(made: Cluster, host: Member, name: str, code: str = WORKER) -> Iterator[subprocess.Popen[bytes]]:
     """A process on the host of one member, which feeds it by its directory, and the others over tcp."""
     others = [at for each, at in zip(made.members, made.heard_at, strict=True) if each is not host]
     environment = {
         **os.environ, "BANKEN_ADDRESS": ",".join([host.address, *others]),
         "BANKEN_KEY": str(made.place / "keys" / "worker.key"),
     }  # fmt: skip
-    process = subprocess.Popen([sys.executable, "-c", WORKER, name], stdin=subprocess.PIPE, env=environment)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    )
     try:
         for each in made.members:
             until(lambda each=each: name in made.watched(each), f"{each.name} hears {name}")
@@ -143,3 +151,23 @@ def test_an_older_leader_is_refused(made: Cluster) -> None:
         assert found["ok"]
         assert found["data"]["evidence"]
         assert process.poll() is None
+
+
+@pytest.mark.parametrize("is_its_own", [True, False])
+def test_a_kill_in_its_wait_is_finished_where_the_leader_is_stopped(made: Cluster, is_its_own: bool) -> None:
+    """On the leader's own host, and on another member's: the incident is open, and the next leader does not begin
+    the step again."""
+    leader, name = made.leader(), f"w-host-{4 + is_its_own}"
+    host = leader if is_its_own else next(each for each in made.members if each is not leader)
+    with worker(made, host, name, STUBBORN) as process:
+        until(lambda: all(leader.home.ask("summary")["cluster"]["members"].values()), "all are up", 30.0)
+        hang(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"heard\n"
+        leader.end(signal.SIGTERM)
+        assert process.wait(30.0) == -signal.SIGKILL
+        leader.start()
+        made.leader()
+    told = log(leader, name)
+    assert "ended by SIGKILL" in told, told
+    assert "for the supervisor stops" in told, told

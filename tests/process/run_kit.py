@@ -35,6 +35,8 @@ class Running:
         """Start a supervisor, and wait until it answers. ``under``: what starts it."""
         command = [*under, sys.executable, "-m", "banken_supervisor", "run", "-c", "banken.toml", *options]
         environment = {"HOME": str(self.place), "PATH": os.environ["PATH"], "BANKEN_ADDRESS": self.address}
+        if "PYTHONPATH" in os.environ:  # this checkout's sources, where others are installed
+            environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
         with open(self.log, "ab") as log:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=self.place

@@ -67,7 +67,7 @@ ARGS: dict[str, dict[str, Any]] = {
     "check_run": {"name": "w/check"},
     "check_work": {"version": "run-1", "offset": 0},
     "checks": {"name": "w*", "offset": 0, "limit": 10},
-    "did": {"incident": "i-1", "step": 0, "run": 1, "ended": False},
+    "did": {"incident": "i-1", "step": 0, "run": 1, "end": None},
     "do": {
         "name": "w",
         "do": "kill",

@@ -16,6 +16,8 @@ from banken.process_identity import boot_id, process_start
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.actions import ActionReport, Executor, build
 from banken_supervisor.actions.kill import Kill
+from banken_supervisor.engine.effects import EventType
+from banken_supervisor.processes.incident_end import StopReason
 from banken_supervisor.processes.process_handles import ProcessHandles
 from recovery_kit import FORKS, OBEDIENT, STUBBORN, Desk, gone, python, run, subject, until, worker
 
@@ -84,6 +86,50 @@ def test_one_that_recovers_is_not_killed() -> None:
         executor.cancel("worker-3", "i-worker-3")
         until(lambda: reports, "the wait ends")
         assert reports[0].data["step"] == "ended"
+        assert not gone(one.pid)
+    assert executor.close(5) == 0
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_where_the_supervisor_stops_it_is_killed_at_once(group: bool) -> None:
+    """The incident is open, and the next supervisor does not begin the step again."""
+    reports: list[ActionReport] = []
+    executor = Executor(Desk(), reports.append)
+    code = "signal.signal(signal.SIGTERM, lambda *_: os.write(1, b'heard\\n'))\n" + FORKS + OBEDIENT
+    with worker(code) as one:
+        executor.submit([build("kill", {"wait": 600, "group": group})], subject(who=one.who))
+        assert one.line() == "heard"
+        assert executor.close(20) == 0
+        [report] = reports
+        assert (report.type, report.data["step"]) == (EventType.ACTION_DONE, "SIGKILL")
+        assert report.text.endswith(", for the supervisor stops")
+        assert gone(one.pid)
+
+
+def test_what_it_leaves_behind_is_killed_at_once_where_the_supervisor_stops() -> None:
+    """The process has ended by SIGTERM; what it forked would have had the rest of the time."""
+    reports: list[ActionReport] = []
+    executor = Executor(Desk(), reports.append)
+    with worker(FORKS + "print(child, flush=True)\ntime.sleep(600)") as one:
+        executor.submit([build("kill", {"wait": 600, "group": True})], subject(who=one.who))
+        until(lambda: gone(one.pid), "SIGTERM ends it")
+        assert executor.close(20) == 0
+        assert gone(int(one.said))
+        assert reports[0].data["step"] == "SIGTERM"
+
+
+def test_one_whose_incident_another_supervisor_has_is_not_killed() -> None:
+    """Nobody tells this one when it ends. It is not done, and the text does not say that it has ended."""
+    reports: list[ActionReport] = []
+    executor = Executor(Desk(), reports.append)
+    code = "signal.signal(signal.SIGTERM, lambda *_: os.write(1, b'heard\\n'))\n" + OBEDIENT
+    with worker(code) as one:
+        executor.submit([build("kill", {"wait": 600})], subject(who=one.who))
+        assert one.line() == "heard"
+        executor.cancel("worker-3", "i-worker-3", StopReason.HANDED_OVER)
+        until(lambda: reports, "the wait ends")
+        assert (reports[0].type, reports[0].data["step"]) == (EventType.ACTION_FAILED, "handed-over")
+        assert reports[0].text == f"pid {one.pid} lives on after SIGTERM: this supervisor leads no longer"
         assert not gone(one.pid)
     assert executor.close(5) == 0
 

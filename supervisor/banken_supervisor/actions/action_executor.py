@@ -20,7 +20,7 @@ from banken_supervisor.actions.base import Action
 from banken_supervisor.actions.job import How, Job, WasEnded
 from banken_supervisor.actions.keyed_executor import THREADS_MAX, KeyedExecutor
 from banken_supervisor.actions.own_action import OwnActions, made_of, raised
-from banken_supervisor.actions.target import ActionReport, ActionTarget, IncidentEnd, Outcome
+from banken_supervisor.actions.target import ActionReport, ActionTarget, IncidentEnd, Outcome, StopReason
 from banken_supervisor.engine.effects import EventType
 from banken_supervisor.text import sanitize
 
@@ -29,6 +29,8 @@ OUTSIDE_SHARE = 0.75
 
 EVIDENCE_MAX = 32
 """Incidents whose evidence is kept for their later actions."""
+
+HANDED_OVER = "another supervisor leads now"
 
 _TYPES = {
     How.RAISED: EventType.ACTION_FAILED,
@@ -122,10 +124,11 @@ class Executor:
         job = Job(target.incident.name if lane is None else lane, work, Run(action, target), _owner(target), same)
         self._jobs.submit(job)
 
-    def cancel(self, name: str, incident: str | None = None, *, recovered: bool = False) -> int:
+    def cancel(self, name: str, incident: str | None = None, why: StopReason = StopReason.ENDED) -> int:
         """An incident of ``name`` ended (None: any of it): drop what has not begun, set ``ended`` for what runs.
 
-        ``recovered``: by a feed. Notifications of recovery stay. Returns how many were dropped.
+        Or another reason why nothing more is done for it. Notifications of recovery stay. Returns how many were
+        dropped.
         """
         # First what waits, then what runs: one that begins between is ended all the same.
         dropped = []
@@ -133,18 +136,21 @@ class Executor:
             dropped += self._jobs.drop(lane, lambda job: job.about.ends_with(incident))
         for job in self._jobs.begun():
             if job.about.target.incident.name == name and job.about.ends_with(incident):
-                end = self._ended(job.about)
-                end.recovered = recovered
-                end.set()
+                self._ended(job.about).end(why)
+        text = HANDED_OVER if why is StopReason.HANDED_OVER else "the incident ended before"
         for job in dropped:
-            self._publish(job.about, EventType.ACTION_DROPPED, "the incident ended before")
+            self._publish(job.about, EventType.ACTION_DROPPED, text)
         return len(dropped)
+
+    def stop(self) -> None:
+        """The supervisor stops: what runs waits no longer. What begins until ``close`` is told then."""
+        for job in self._jobs.begun():
+            self._ended(job.about).end(StopReason.STOPPING)
 
     def close(self, wait: float) -> int:
         """Begin nothing more; wait at most ``wait`` seconds for what runs. How many then ran or were stuck."""
         self._jobs.close(0.0)
-        for job in self._jobs.begun():
-            self._ended(job.about).set()
+        self.stop()
         return self._jobs.close(wait)
 
     # -- on the threads -----------------------------------------------------------------------------
@@ -186,7 +192,7 @@ class Executor:
             if self.permits(each):
                 left.append(each)
             else:
-                self._publish(Run(run.action, each), EventType.ACTION_DROPPED, "another supervisor leads now")
+                self._publish(Run(run.action, each), EventType.ACTION_DROPPED, HANDED_OVER)
         if left and len(left) < len(all_):
             run.target = replace(left[0], others=tuple(left[1:]))
         return bool(left)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from typing import ClassVar, cast
 
 from banken_supervisor.actions.action_context import ActionContext as ActionContext
 from banken_supervisor.actions.target import ActionTarget as ActionTarget
+from banken_supervisor.actions.target import IncidentEnd as IncidentEnd
 from banken_supervisor.actions.target import Outcome as Outcome
 
 LIMIT_S = 30.0
@@ -49,10 +49,12 @@ class Action(ABC):
     """secrets: the executor puts *** in their place in every report"""
 
     @abstractmethod
-    def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
+    def run(self, target: ActionTarget, context: ActionContext, ended: IncidentEnd) -> Outcome:
         """Do it. To raise is to fail, with the traceback as the text.
 
-        ``ended`` is set when the incident ends, and when the supervisor stops: stop waiting then.
+        ``ended`` is set when the incident ends, and when the supervisor stops: stop waiting then. Its ``reason``
+        says which. Where the supervisor stops, the incident is open, and the next supervisor does not begin this
+        step again: what must not be left half done is finished at once.
         """
 
     def __repr__(self) -> str:

@@ -26,6 +26,7 @@ from banken.threads import NO_THREAD, start_daemon
 from banken_supervisor.engine.exit_status import exit_text, signal_name
 from banken_supervisor.engine.policy import ProcessAttributes
 from banken_supervisor.processes import callback_runner, launch
+from banken_supervisor.processes.incident_end import StopReason
 
 END_S = 1.0
 """Seconds that a process has to end in order once its connection has ended; then it is killed."""
@@ -66,8 +67,8 @@ class Conversation(Protocol):
     def answer(self, question: bytes) -> bytes:
         """The answer to a question of its. It may take long."""
 
-    def notice(self) -> int | None:
-        """What it is to be told, once: ``ENDED`` or ``RECOVERED``; None: nothing yet."""
+    def notice(self) -> StopReason | None:
+        """What it is to be told, once: why it must stop waiting; None: nothing yet."""
 
 
 class Call:
@@ -104,7 +105,7 @@ class Call:
             notice = None if told else with_it.notice()
             if notice is not None:
                 told = True
-                self._say(notice)
+                self._say(callback_runner.STOP, notice.encode())
 
     def _say(self, kind: int, data: bytes = b"") -> None:
         if self.process is not None:

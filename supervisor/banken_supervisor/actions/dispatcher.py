@@ -18,7 +18,7 @@ from banken_supervisor.actions.action_executor import Executor, FirstLane
 from banken_supervisor.actions.base import LIMIT_S, Action
 from banken_supervisor.actions.notifications import Notifications
 from banken_supervisor.actions.registry import build
-from banken_supervisor.actions.target import ActionReport, ActionTarget, Outcome
+from banken_supervisor.actions.target import ActionReport, ActionTarget, Outcome, StopReason
 from banken_supervisor.engine.effects import EndIncident, EventType, RunCallback, RunStep
 from banken_supervisor.engine.ladder import Step
 from banken_supervisor.engine.states import RECOVERIES
@@ -116,7 +116,7 @@ class Dispatcher:
         """An incident is closed, and ``end`` comes when that is on disk: nothing begins for it any more."""
         if effect.steps:
             self._over.add(effect.incident)
-            self.executor.cancel(effect.name, effect.incident, recovered=effect.how in RECOVERIES)
+            self.executor.cancel(effect.name, effect.incident, _reason(effect))
 
     @property
     def waiting(self) -> bool:
@@ -223,7 +223,7 @@ class Dispatcher:
 
     def _end(self, effect: EndIncident) -> None:
         self._over.discard(effect.incident)
-        self.executor.cancel(effect.name, effect.incident, recovered=effect.how in RECOVERIES)
+        self.executor.cancel(effect.name, effect.incident, _reason(effect))
         for action, target in self._notified.pop(effect.incident, ()):
             incident = target.incident._replace(silence=effect.lasted)
             over = replace(target, incident=incident, recovered=True, how=effect.how)
@@ -265,6 +265,10 @@ class Output(Action):
 
     def run(self, target: ActionTarget, context: ActionContext, ended: Event) -> Outcome:
         raise NotImplementedError
+
+
+def _reason(effect: EndIncident) -> StopReason:
+    return StopReason.RECOVERED if effect.how in RECOVERIES else StopReason.ENDED
 
 
 def incident_of(effect: RunCallback, now: float) -> Incident:

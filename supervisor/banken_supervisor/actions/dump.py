@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, IncidentEnd, Outcome
 from banken_supervisor.actions.options import Table
 from banken_supervisor.actions.options import seconds as seconds_kind
 
@@ -27,7 +26,7 @@ class Dump(Action, Table):
     def model_post_init(self, context: Any, /) -> None:
         self.__dict__["limit_s"] = self.seconds + MARGIN_S
 
-    def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
+    def run(self, target: ActionTarget, context: ActionContext, ended: IncidentEnd) -> Outcome:
         """The executor gives the evidence to the later actions of the same incident."""
-        evidence = dict(context.collect(target, self.seconds, lambda: getattr(ended, "recovered", False)))
+        evidence = dict(context.collect(target, self.seconds, lambda: ended.recovered))
         return Outcome(True, str(evidence.get("headline") or "evidence taken"), {"evidence": evidence})

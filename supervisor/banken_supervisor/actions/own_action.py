@@ -22,8 +22,8 @@ from banken_supervisor.actions.action_context import ActionContext
 from banken_supervisor.actions.base import Action, ActionTarget, Outcome
 from banken_supervisor.actions.callback_process import CallbackFailed
 from banken_supervisor.actions.callback_processes import CallbackProcesses
-from banken_supervisor.actions.target import IncidentEnd
-from banken_supervisor.processes.callback_runner import ENDED, RECOVERED, Talk
+from banken_supervisor.actions.target import IncidentEnd, StopReason
+from banken_supervisor.processes.callback_runner import Talk
 from banken_supervisor.processes.namespaces import pid_here
 from banken_supervisor.processes.process_group import ProcessGroup
 from banken_supervisor.processes.process_handles import ProcessHandles
@@ -107,11 +107,9 @@ class _Answers:
         except Exception as fault:  # noqa: BLE001  # it is the action's: whatever a callback raised
             return pickle.dumps((RuntimeError, f"{type(fault).__name__}: {fault}"))
 
-    def notice(self) -> int | None:
-        """Whether the incident has ended."""
-        if not self._ended.is_set():
-            return None
-        return RECOVERED if self._ended.recovered else ENDED
+    def notice(self) -> StopReason | None:
+        """Why it must stop waiting; None: it need not."""
+        return self._ended.reason
 
     def _callback(self, name: str, fields: Sequence[Any]) -> None:
         self._context.callback(name, Incident(*fields)._replace(cause=Cause(fields[2])))

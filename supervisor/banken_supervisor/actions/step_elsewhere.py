@@ -7,7 +7,6 @@ anybody else.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from time import monotonic, sleep
@@ -17,7 +16,7 @@ from banken.control import Control
 from banken.errors import RequestFailed, Unreachable
 from banken_supervisor.actions.action_context import ActionContext
 from banken_supervisor.actions.base import Action
-from banken_supervisor.actions.target import ActionTarget, Outcome
+from banken_supervisor.actions.target import ActionTarget, IncidentEnd, Outcome
 
 POLL_S = 0.1
 """Seconds between two questions whether it is done."""
@@ -51,7 +50,7 @@ class StepElsewhere(Action):
         self._asked, self._others = asked, others
         self._until = 0.0
 
-    def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
+    def run(self, target: ActionTarget, context: ActionContext, ended: IncidentEnd) -> Outcome:
         """Find the member that has the process, and wait for what it has done."""
         self._until = monotonic() + self.limit_s
         reasons = []
@@ -67,7 +66,7 @@ class StepElsewhere(Action):
         text = "its process is on another host"
         return Outcome(False, f"{text}: {'; '.join(reasons)}" if reasons else text, skipped=True)
 
-    def _ask(self, other: Other, control: Control, ended: threading.Event) -> Outcome | str:
+    def _ask(self, other: Other, control: Control, ended: IncidentEnd) -> Outcome | str:
         """What it did; or why it did not, empty: the process is not there."""
         try:
             answer = control.request("do", **self._asked)
@@ -79,11 +78,11 @@ class StepElsewhere(Action):
             return self._wait(other, control, ended)
         return f"refuses: {answer['why']}" if answer["here"] else ""
 
-    def _wait(self, other: Other, control: Control, ended: threading.Event) -> Outcome | str:
+    def _wait(self, other: Other, control: Control, ended: IncidentEnd) -> Outcome | str:
         key = {each: self._asked[each] for each in ("incident", "step", "run")}
         while monotonic() < self._until:
             try:
-                answer = control.request("did", **key, ended=ended.is_set())
+                answer = control.request("did", **key, end=ended.reason)
             except Unreachable:
                 continue
             except RequestFailed as fault:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,13 +9,8 @@ from typing import Any
 from banken.protocol.incidents import Incident
 from banken.protocol.messages import ProcessIdentity, Scope
 from banken_supervisor.engine.effects import EventType
-
-
-class IncidentEnd(threading.Event):
-    """Set when the incident has ended, or the supervisor stops."""
-
-    recovered = False
-    """whether the worker was fed again"""
+from banken_supervisor.processes.incident_end import IncidentEnd as IncidentEnd
+from banken_supervisor.processes.incident_end import StopReason as StopReason
 
 
 @dataclass(frozen=True, slots=True)

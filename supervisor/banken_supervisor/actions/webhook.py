@@ -15,7 +15,6 @@ import hmac
 import json
 import random
 import socket
-import threading
 from time import monotonic
 from typing import Annotated, Any, ClassVar
 
@@ -23,13 +22,17 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from banken.clock import wall
 from banken_supervisor.actions import incident_text, options
-from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, Outcome
+from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, IncidentEnd, Outcome
 from banken_supervisor.engine.ladder import Backoff, delay
+from banken_supervisor.processes.incident_end import StopReason
 from banken_supervisor.text.secret import Secret
 
 KEY_PREFIX = "whsec_"
 KEY_MIN, KEY_MAX = 24, 64
 """Bytes of a key, as the specification has it."""
+
+LAST_S = 0.3
+"""Seconds for the last attempt while the supervisor stops."""
 
 BACKOFF = Backoff(0.5, 10.0)
 """Seconds between two attempts."""
@@ -123,8 +126,9 @@ class Webhook(Action, options.Table):
             hidden=tuple(each for each in (url, secret, path if len(path) > 3 else "") if each),
         )
 
-    def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
-        """Send it until it is taken; an incident that has ended is not announced any longer.
+    def run(self, target: ActionTarget, context: ActionContext, ended: IncidentEnd) -> Outcome:
+        """Send it until it is taken; an incident that has ended is not announced any longer. Where the supervisor
+        stops in the pause after an attempt, there is a last one at once.
 
         Not signed where there is neither a secret nor a file with one.
         """
@@ -135,13 +139,17 @@ class Webhook(Action, options.Table):
         attempts = 0
         while True:
             attempts += 1
-            answer = post(address, self.ca_file, _headers(target, body, key), body, deadline)
+            is_last = ended.reason is StopReason.STOPPING
+            until = min(deadline, monotonic() + LAST_S) if is_last else deadline
+            answer = post(address, self.ca_file, _headers(target, body, key), body, until)
             data = {"attempts": attempts, "status": answer.status, "id": message}
             where = f"{address.shown}: {answer.text}"
             if answer.status is not None and 200 <= answer.status < 300:
                 return Outcome(True, where, data)
             if not answer.again:
                 return Outcome(False, where, data)
+            if is_last:
+                return Outcome(False, f"{where}; not tried again, for {ended.text}", data)
             if attempts > self.retries:
                 return Outcome(False, f"{where}; given up after {attempts} attempts", data)
             # Jitter, not cryptography: many supervisors must not come back at the same moment.
@@ -149,8 +157,8 @@ class Webhook(Action, options.Table):
             pause = max(pause, min(answer.retry_after or 0.0, RETRY_AFTER_MAX))
             if monotonic() + pause >= deadline:
                 return Outcome(False, f"{where}; no time for another attempt within {self.timeout:g} s", data)
-            if ended.wait(pause) and not target.recovered:
-                return Outcome(False, f"{where}; not tried again, for the incident has ended", data)
+            if ended.wait(pause) and ended.reason is not StopReason.STOPPING:
+                return Outcome(False, f"{where}; not tried again, for {ended.text}", data)
 
     def _key(self) -> bytes | None:
         secret = self.secret

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from banken.errors import Refused
 from banken.protocol.incidents import Cause
 from banken.protocol.limits import REASON_MAX, SECONDS_MAX, check_name
-from banken_supervisor.actions.target import ActionTarget
+from banken_supervisor.actions.target import ActionTarget, StopReason
 from banken_supervisor.control.key_rights import shown
 from banken_supervisor.control.view import ControlView, StepsView
 
@@ -69,11 +69,12 @@ def do(view: ControlView, args: dict[str, Any]) -> Any:
 
 
 def did(view: ControlView, args: dict[str, Any]) -> Any:
-    """What became of it. ``ended``: whether the incident has ended, so that nothing more is to be waited for."""
-    key, ended = _key(args), args.get("ended", False)
-    if type(ended) is not bool:
-        raise Refused(f"'ended' must be true or false, not {shown(ended)}")
-    return _steps(view).did(key, ended=ended)
+    """What became of it. ``end``: why nothing more is to be waited for, as the leader's own actions are told; nil:
+    that is not so."""
+    key, end = _key(args), args.get("end")
+    if end is not None and (type(end) is not str or end not in set(StopReason)):
+        raise Refused(f"'end' must be nil or one of {', '.join(StopReason)}, not {shown(end)}")
+    return _steps(view).did(key, None if end is None else StopReason(end))
 
 
 def _steps(view: ControlView) -> StepsView:

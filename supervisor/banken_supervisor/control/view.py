@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from banken.protocol.messages import Message, ProcessIdentity
+from banken_supervisor.actions.target import StopReason
 from banken_supervisor.control.checks_in_force import ChecksInForce
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.observability.guard import Guard
@@ -54,8 +55,8 @@ class StepsView(Protocol):
     def do(self, asked: Any) -> dict[str, Any]:
         """Begin it: ``taken``, ``here``, ``why``."""
 
-    def did(self, key: Any, *, ended: bool) -> dict[str, Any]:
-        """What became of it."""
+    def did(self, key: Any, end: StopReason | None) -> dict[str, Any]:
+        """What became of it. ``end``: why nothing more is to be waited for."""
 
 
 class IncidentsView(Protocol):

@@ -40,6 +40,7 @@ from banken.protocol.limits import encodable
 from banken.threads import NO_THREAD, start_daemon
 from banken.watchdog.callback_invocation import Run, taking_incident
 from banken_supervisor.processes.death_signal import end_with
+from banken_supervisor.processes.incident_end import IncidentEnd, StopReason
 
 MESSAGE_MAX = 8 * 1024 * 1024
 """Bytes of one message: a task names all functions of a config."""
@@ -54,9 +55,8 @@ NO_CONNECTION, NO_MODULES, LOWER_LIMITS = 113, 114, 115
 """Exit statuses of a process that a callback made useless for the others: it closed or replaced the connection,
 emptied ``sys.modules``, or lowered a limit (ulimit) of the process."""
 
-REPLY, ENDED, RECOVERED = range(3)
-"""What the supervisor says to an action that runs: the answer to its question; its incident has ended; it has, by a
-feed."""
+REPLY, STOP = range(2)
+"""What the supervisor says to an action that runs: the answer to its question; why it must stop waiting."""
 
 _LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 
@@ -96,10 +96,7 @@ class Talk:
     """What one run of an action says to the supervisor, and hears of it. ``send``: sends a question."""
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
-        self.ended = threading.Event()
-        """set when the incident has ended, or the supervisor stops"""
-        self.recovered = False
-        """whether the worker was fed again"""
+        self.ended = IncidentEnd()
         self._send = send
         self._asking = threading.Lock()
         self._replies: SimpleQueue[bytes] = SimpleQueue()
@@ -115,8 +112,7 @@ class Talk:
         if kind == REPLY:
             self._replies.put(data)
         else:
-            self.recovered = kind == RECOVERED
-            self.ended.set()
+            self.ended.end(StopReason(data.decode()))
 
 
 class Runner:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from banken_supervisor.actions.dispatcher import Dispatcher, incident_of
-from banken_supervisor.actions.target import ActionReport, ActionTarget
+from banken_supervisor.actions.target import ActionReport, ActionTarget, StopReason
 from banken_supervisor.control.leader_steps import Asked, RunKey
 from banken_supervisor.coordination.leadership_thread import View
 from banken_supervisor.engine.driver import Driver
@@ -56,15 +56,15 @@ class StepsForLeader:
         self._begin(asked, record)
         return {"taken": True, "here": True, "why": None}
 
-    def did(self, key: RunKey, *, ended: bool) -> dict[str, Any]:
-        """What became of it. ``ended``: the incident has ended."""
+    def did(self, key: RunKey, end: StopReason | None) -> dict[str, Any]:
+        """What became of it. ``end``: why nothing more is to be waited for."""
         run = self._runs.get(key)
         if run is None:
             return {"known": False, "done": False, "ok": False, "skipped": False, "text": ""}
         report = run.report
         if report is None:
-            if ended:
-                self._dispatcher.executor.cancel(run.name, key.incident)
+            if end is not None:
+                self._dispatcher.executor.cancel(run.name, key.incident, end)
             return {"known": True, "done": False, "ok": False, "skipped": False, "text": ""}
         skipped = report.type in (EventType.ACTION_SKIPPED, EventType.ACTION_DROPPED)
         return {

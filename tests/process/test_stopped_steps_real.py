@@ -1,0 +1,132 @@
+"""A step that runs while its supervisor is stopped in order: the next one does not begin it again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from process.kit import START_S, until
+from process.run_kit import Running, running
+from recovery_kit import gone
+
+pytestmark = pytest.mark.process
+
+HANGS = """
+import signal, sys, time
+from banken import client
+signal.signal(signal.SIGTERM, lambda *_: print("heard", flush=True))
+client.watchdog("w", timeout=1.0).feed()
+while True:
+    time.sleep(60)
+"""
+
+
+def config(step: str) -> str:
+    return f'[[watchdog]]\nname = "w"\ntimeout = "1s"\nladder = [{{ {step} }}]\n'
+
+
+@contextmanager
+def hanging(run: Running) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that was fed once."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HANGS, run.address],
+        stdout=subprocess.PIPE,
+        env={"PYTHONPATH": ":".join(sys.path), "BANKEN_ADDRESS": run.address},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def banken(run: Running, *words: str) -> Any:
+    command = [sys.executable, "-m", "banken_supervisor", *words, "--address", run.address, "--json"]
+    return json.loads(subprocess.run(command, capture_output=True, timeout=60, check=True).stdout)
+
+
+def step(run: Running) -> dict[str, Any]:
+    """What the journal has of the only step."""
+    (incident,) = [each for each in banken(run, "incidents") if each["cause"] == "timeout"]
+    (found,) = banken(run, "incident", incident["id"])["steps"]
+    return found
+
+
+def test_a_kill_in_its_wait_is_finished() -> None:
+    with running(config('do = "kill", wait = "60s"')) as run, hanging(run) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == b"heard\n"
+        run.stop()
+        until(lambda: gone(worker.pid), "it is killed", START_S)
+        run.run()
+        found = step(run)
+        assert found["ok"] is True
+        assert "ended by SIGKILL" in found["text"]
+        assert found["text"].endswith("for the supervisor stops")
+
+
+class Receiver:
+    """A service that answers the first request with 503, and the later ones with ``then``."""
+
+    def __init__(self, then: int) -> None:
+        self.count = 0
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                receiver.count += 1
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(503 if receiver.count == 1 else then)
+                self.send_header("Retry-After", "30")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *args: Any) -> None:
+                """Nothing."""
+
+        self._http = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_port}/hook"
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join(5)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Callable[[int], Receiver]]:
+    made: list[Receiver] = []
+
+    def make(then: int) -> Receiver:
+        made.append(Receiver(then))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.mark.parametrize(("then", "ok"), [(200, True), (503, False)])
+def test_a_message_in_the_pause_after_an_attempt_is_sent_once_more(
+    receiver: Callable[[int], Receiver], then: int, ok: bool
+) -> None:
+    service = receiver(then)
+    text = config(f'do = "webhook", url = "{service.url}", timeout = "60s", retries = 9')
+    with running(text) as run, hanging(run):
+        until(lambda: service.count == 1, "the first attempt", START_S)
+        run.stop()
+        assert service.count == 2
+        run.run()
+        found = step(run)
+        assert found["ok"] is ok
+        assert ok or found["text"].endswith("not tried again, for the supervisor stops")

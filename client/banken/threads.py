@@ -1,8 +1,10 @@
-"""Starting threads on a host that may have none left to give, and waking them."""
+"""Starting threads in a process that may have no thread, or no descriptor, left to take; and waking them."""
 
 from __future__ import annotations
 
 import _thread
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -12,12 +14,18 @@ from typing import Any
 NO_THREAD = "the system gives no thread now (limits: ulimit -u, pids.max of the cgroup, memory)"
 """The reason given in messages when work waits for a thread."""
 
+NO_DESCRIPTOR = "too many files are open in it (limit: ulimit -n)"
+"""The same, where it waits for a descriptor."""
+
 SETTLE_S = 0.001
 """Seconds that the kernel may still count a thread that was joined."""
 
 ZMQ_THREADS = 4
 """What must be left to make a ZeroMQ context: twice the two that it starts."""
 
+
+ZMQ_DESCRIPTORS = 8
+"""What must be left to make one with three sockets."""
 
 WAIT_MAX = 3600.0
 """Seconds; some systems cannot wait for longer than 49 days at once."""
@@ -88,4 +96,22 @@ def available(count: int) -> bool:
         for thread in started:
             thread.join()
     time.sleep(SETTLE_S)
+    return True
+
+
+def descriptors_available(count: int) -> bool:
+    """Whether this process may open so many more files now.
+
+    To be asked before a ZeroMQ context is made: libzmq ends the process that gets some, but not all that it needs.
+    """
+    opened: list[int] = []
+    try:
+        while len(opened) < count:
+            opened += os.pipe()
+    except OSError:
+        return False
+    finally:
+        for each in opened:
+            with contextlib.suppress(OSError):
+                os.close(each)
     return True

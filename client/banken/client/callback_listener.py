@@ -17,10 +17,19 @@ import zmq
 
 from banken.address import resolve_all
 from banken.control import Events, read_event
-from banken.errors import AddressRefused
+from banken.errors import AddressRefused, BankenError
 from banken.process_identity import inherited
 from banken.protocol.incidents import Cause, Incident
-from banken.threads import NO_THREAD, ZMQ_THREADS, are_green, available, start_daemon
+from banken.threads import (
+    NO_DESCRIPTOR,
+    NO_THREAD,
+    ZMQ_DESCRIPTORS,
+    ZMQ_THREADS,
+    are_green,
+    available,
+    descriptors_available,
+    start_daemon,
+)
 from banken.watchdog.callback_invocation import taking_incident
 
 if TYPE_CHECKING:
@@ -30,8 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("banken")
 
 RETRY_MIN, RETRY_MAX = 0.1, 5.0
-"""Seconds until a thread is asked for again where the system gave none."""
-
+"""Seconds until a thread is asked for again where the system gave none, or no descriptor."""
 
 GREEN_S = 1.0
 """Seconds after which ZeroMQ is asked without a sign of its own."""
@@ -61,8 +69,8 @@ class CallbackListener:
         self._thread: threading.Thread | None = None
         self._commands: zmq.Socket[bytes] | None = None
         self._start_at = 0.0
-        """monotonic time before which no thread is asked for again; 0: none was ever refused; inf: it would be
-        in vain"""
+        """monotonic time before which it is not tried again to start; 0: that never failed; inf: it would be in
+        vain"""
         self._waiting: dict[str, tuple[Run, Incident]] = {}
         """by watchdog: runs for which there was no thread; used by the listening thread only"""
         self._retry = RETRY_MIN
@@ -111,7 +119,7 @@ class CallbackListener:
     def forked(self) -> None:
         """In a child, which uses it no more: callbacks belong to the process that set them."""
         self._lock = threading.RLock()  # a callback that forked ends here
-        inherited.append(self._commands)
+        inherited.append((self._commands, self._thread))  # the thread has the other sockets
 
     def _begin(self) -> None:
         self._starts = True  # a signal handler that feeds meanwhile does not start another one
@@ -130,30 +138,42 @@ class CallbackListener:
                 log.error("callbacks of this process do not run: %s; name one that the supervisor has", fault)
             self._start_at = inf
             return
-        if available(ZMQ_THREADS + 1):
-            context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-            context.linger = 0
-            commands = context.socket(zmq.PAIR)
+        why = self._started()
+        if why and not self._start_at:
+            log.error("callbacks cannot be run in this process: %s; it is tried again with its feeds", why)
+        self._start_at = monotonic() + RETRY_MAX if why else 0.0
+
+    def _started(self) -> str:
+        """Why the thread, or what it needs, is not to be had now; empty: it runs. All sockets are made before it
+        begins: with none at the other end to send a command would wait for ever."""
+        if not available(ZMQ_THREADS + 1):
+            return NO_THREAD
+        if not descriptors_available(ZMQ_DESCRIPTORS):
+            return NO_DESCRIPTOR
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        context.linger = 0
+        try:
+            commands, orders = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
             commands.bind("inproc://wake")
-            self._thread = start_daemon(self._listen, "banken-listener", context)
-            if self._thread is not None:
-                self._commands = commands
-                for name in self._bound:
-                    self._command(b"+", name)
-                return
+            orders.connect("inproc://wake")
+            events = Events(self._address, names=[], context=context, key=self._key)
+        except (zmq.ZMQError, OSError, BankenError) as fault:
             context.destroy(0)
-        if not self._start_at:
-            log.error("callbacks cannot be run in this process: %s; it is tried again with its feeds", NO_THREAD)
-        self._start_at = monotonic() + RETRY_MAX
+            return str(fault)
+        self._thread = start_daemon(self._listen, "banken-listener", orders, events)
+        if self._thread is None:
+            context.destroy(0)
+            return NO_THREAD
+        self._commands = commands
+        for name in self._bound:
+            self._command(b"+", name)
+        return ""
 
     def _command(self, what: bytes, name: str) -> None:
         if self._commands is not None:
             self._commands.send(what + name.encode())
 
-    def _listen(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        commands = context.socket(zmq.PAIR)
-        commands.connect("inproc://wake")
-        events = Events(self._address, names=[], context=context, key=self._key)
+    def _listen(self, commands: zmq.Socket[bytes], events: Events) -> None:
         poller = zmq.Poller()
         poller.register(commands, zmq.POLLIN)
         poller.register(events.socket, zmq.POLLIN)

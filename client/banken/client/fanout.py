@@ -32,7 +32,7 @@ from banken.client.sender import (
 from banken.keys import Key
 from banken.process_identity import inherited
 from banken.tcp import prepare, server_key
-from banken.threads import ZMQ_THREADS, available
+from banken.threads import ZMQ_DESCRIPTORS, ZMQ_THREADS, available, descriptors_available
 
 log = logging.getLogger("banken")
 
@@ -280,7 +280,7 @@ class Fanout:
     def _open(self) -> None:
         new = self._context is None
         if new:
-            if not available(ZMQ_THREADS):
+            if not (available(ZMQ_THREADS) and descriptors_available(ZMQ_DESCRIPTORS)):
                 raise zmq.Again
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             for each in self.destinations:

@@ -29,7 +29,7 @@ import zmq
 from banken.address import Address
 from banken.process_identity import inherited
 from banken.protocol.limits import warn_once
-from banken.threads import ZMQ_THREADS, available
+from banken.threads import ZMQ_DESCRIPTORS, ZMQ_THREADS, available, descriptors_available
 
 if TYPE_CHECKING:
     from banken.keys import Key
@@ -169,7 +169,7 @@ class Sender:
         """Make the socket, wait for the connection, and return what sends."""
         socket, new = self._socket, self._socket is None
         if socket is None:
-            if not available(ZMQ_THREADS):
+            if not (available(ZMQ_THREADS) and descriptors_available(ZMQ_DESCRIPTORS)):
                 raise zmq.Again  # as if no supervisor took it; the next message tries once more
             self._socket = socket = zmq.Context().socket(zmq.PUSH)
             socket.setsockopt(zmq.IMMEDIATE, 1)

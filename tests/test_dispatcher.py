@@ -214,6 +214,43 @@ def test_who_was_told_in_two_leaderships_hears_of_the_end_once(bench: Bench) -> 
     assert [(report.type, report.target.recovered) for report in bench.reports] == [(EventType.ACTION_DONE, True)]
 
 
+def test_of_what_is_handed_over_nothing_is_kept_and_who_was_told_hears_of_the_end_if_it_comes_back(
+    bench: Bench,
+) -> None:
+    """Another member has it, and tells of its end; here it may never end."""
+    for number in range(100):
+        bench.run(f"w{number}", TELL)
+    bench.hold(100)
+    bench.turn(0.5)
+    until(lambda: len(bench.reports) == 100, "all are told")
+    for number in range(100):
+        bench.dispatcher.hand_over(f"w{number}", f"i-w{number}")
+    assert bench.dispatcher._notified == {}
+    bench.end("w0")
+    bench.turn(0.5)
+    assert not any(each.recovered for each in Teller.told)
+    bench.remember("w1", TELL)
+    bench.end("w1")
+    bench.turn(0.5)
+    until(lambda: any(each.recovered for each in Teller.told), "it is told")
+    assert [each.incident.name for each in Teller.told if each.recovered] == ["w1"]
+    assert bench.dispatcher._notified == {}
+
+
+def test_a_message_of_what_is_handed_over_on_its_way_is_dropped(bench: Bench) -> None:
+    """It was handed to the threads, and comes back to be told when another member has the incident."""
+    bench.dispatcher.fence_of = lambda incident: 7
+    bench.run("w", TELL)
+    bench.hand_out()
+    until(lambda: bench.asked, "it comes back")
+    bench.dispatcher.hand_over("w", "i-w")
+    bench.turn()
+    assert [(each.type, each.text) for each in bench.reports] == [
+        (EventType.ACTION_DROPPED, "the incident ended before, or another supervisor has it")
+    ]
+    assert bench.dispatcher._notified == {}
+
+
 def test_an_end_that_still_waits_at_the_stop_is_told(bench: Bench) -> None:
     """Nobody else has it. What was to begin is not begun."""
     bench.remember("w", TELL)

@@ -394,6 +394,37 @@ def test_a_listener_that_raises_ends_no_thread() -> None:
     assert executor.close(10) == 0
 
 
+def test_the_end_of_one_incident_looks_at_nothing_of_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand that end in one turn of the loop must not cost as many looks at all that runs. What has come
+    back is found no longer."""
+    jobs = bench.executor._jobs
+    for number in range(20):
+        bench.executor.submit([Does(bench.waits)], subject(f"other{number}"))
+    told = threading.Event()
+    bench.executor.submit([Does(lambda a, e: e.wait(30) and told.set())], subject())
+    until(lambda: bench.executor.counts()["running"] == 21, "all run")
+    monkeypatch.setattr(jobs, "begun", lambda: pytest.fail("it looks at all"))
+    for number in range(20):
+        assert len(jobs.begun_about(f"other{number}")) == 1
+    bench.executor.cancel("worker-3", "i-worker-3")
+    assert told.wait(10)
+    assert bench.of("other1") == []
+    bench.gate.set()
+    bench.settled(21)
+    until(lambda: not jobs._begun, "nothing is kept of them")
+    monkeypatch.undo()
+
+
+def test_what_is_stuck_is_told_of_the_end_too(bench: Bench) -> None:
+    """Its thread was replaced; it may come back, and is then found no longer."""
+    told = threading.Event()
+    bench.executor.submit([Does(lambda a, e: e.wait(30) and told.set(), limit_s=0.01)], subject())
+    until(lambda: (bench.executor.check(time.monotonic()), bench.executor.counts()["stuck"])[1], "it is stuck")
+    bench.executor.cancel("worker-3", "i-worker-3")
+    assert told.wait(10)
+    until(lambda: not bench.executor._jobs._begun, "nothing is kept of it")
+
+
 def test_closing_tells_who_waits_and_begins_nothing_more() -> None:
     """close(): a patient action sees ``ended``, pending ones are not begun, later submissions are ignored."""
     bench = Bench(threads_max=1)

@@ -103,7 +103,7 @@ class Executor:
             self._jobs.submit(
                 Job(
                     incident.name if lane is None else lane, work, run, _owner(target), same, action.limit_s,
-                    action.outside,
+                    action.outside, subject=incident.name,
                 )
             )  # fmt: skip
 
@@ -121,8 +121,8 @@ class Executor:
         def work() -> None:
             receive(action, self._with_evidence(target))
 
-        job = Job(target.incident.name if lane is None else lane, work, Run(action, target), _owner(target), same)
-        self._jobs.submit(job)
+        name, run = target.incident.name, Run(action, target)
+        self._jobs.submit(Job(name if lane is None else lane, work, run, _owner(target), same, subject=name))
 
     def cancel(self, name: str, incident: str | None = None, why: StopReason = StopReason.ENDED) -> int:
         """An incident of ``name`` ended (None: any of it): drop what has not begun, set ``ended`` for what runs.
@@ -131,11 +131,9 @@ class Executor:
         dropped.
         """
         # First what waits, then what runs: one that begins between is ended all the same.
-        dropped = []
-        for lane in (name, FirstLane(name)):
-            dropped += self._jobs.drop(lane, lambda job: job.about.ends_with(incident))
-        for job in self._jobs.begun():
-            if job.about.target.incident.name == name and job.about.ends_with(incident):
+        dropped = self._jobs.drop((name, FirstLane(name)), lambda job: job.about.ends_with(incident))
+        for job in self._jobs.begun_about(name):
+            if job.about.ends_with(incident):
                 self._ended(job.about).end(why)
         text = HANDED_OVER if why is StopReason.HANDED_OVER else "the incident ended before"
         for job in dropped:

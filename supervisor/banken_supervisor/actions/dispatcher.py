@@ -118,6 +118,11 @@ class Dispatcher:
             self._over.add(effect.incident)
             self.executor.cancel(effect.name, effect.incident, _reason(effect))
 
+    def hand_over(self, name: str, incident: str) -> None:
+        """Another member of the cluster has this incident. If it comes back, its steps are remembered anew."""
+        self.executor.cancel(name, incident, StopReason.HANDED_OVER)
+        self._notified.pop(incident, None)
+
     @property
     def waiting(self) -> bool:
         """Whether ``turn`` has something to do at once."""
@@ -234,6 +239,8 @@ class Dispatcher:
         notified = self._notified.get(target.incident.id)
         if notified is None:
             text = "the incident ended before"
+            if target.fence is not None:
+                text += ", or another supervisor has it"
             self._report(ActionReport(EventType.ACTION_DROPPED, action.name, target, text))
             return
         if all(each is not action for each, _ in notified):

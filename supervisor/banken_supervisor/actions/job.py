@@ -74,6 +74,8 @@ class Job:
     """it waits for something that is not ours"""
     holds_lane: bool = False
     """its lane waits for it even while it is stuck"""
+    subject: Hashable = None
+    """by what it is found once it has begun"""
     started: float = 0.0
     """monotonic time; 0: not begun"""
     stuck: bool = False

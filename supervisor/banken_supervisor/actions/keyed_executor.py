@@ -19,7 +19,7 @@ import contextlib
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from itertools import islice
 from math import inf
 from time import monotonic
@@ -82,6 +82,8 @@ class KeyedExecutor:
         """those whose next job may begin, by whether it waits for the outside"""
         self._running: set[Job] = set()
         self._stuck: set[Job] = set()
+        self._begun: dict[Hashable, set[Job]] = {}
+        """by subject: those that run or are stuck"""
         self._same: set[Hashable] = set()
         self._pending = 0
         self._waiting_of, self._running_of = Counter[Hashable](), Counter[Hashable]()
@@ -123,25 +125,34 @@ class KeyedExecutor:
         else:
             self._add_threads()
 
-    def drop(self, lane_name: Hashable, which: Callable[[Job], bool]) -> list[Job]:
-        """Take back those of a lane that have not begun."""
+    def drop(self, lane_names: Iterable[Hashable], which: Callable[[Job], bool]) -> list[Job]:
+        """Take back those of these lanes that have not begun. It costs what is in these, whatever else there is."""
+        dropped: list[Job] = []
         with self._changed:
-            if (lane := self._lanes.get(lane_name)) is None:
-                return []
-            dropped = [job for job in lane.pending if which(job)]
-            lane.pending = deque(job for job in lane.pending if not which(job))
-            self._pending -= len(dropped)
-            for job in dropped:
-                count_more(self._waiting_of, job.owner, -1)
-            self._same.difference_update(job.same for job in dropped)
-            self._make_ready(lane)
-        self._add_threads()
+            for lane in filter(None, map(self._lanes.get, lane_names)):
+                found = [job for job in lane.pending if which(job)]
+                if not found:
+                    continue
+                lane.pending = deque(job for job in lane.pending if not which(job))
+                self._pending -= len(found)
+                for job in found:
+                    count_more(self._waiting_of, job.owner, -1)
+                self._same.difference_update(job.same for job in found)
+                self._make_ready(lane)
+                dropped += found
+        if dropped:
+            self._add_threads()
         return dropped
 
     def begun(self) -> list[Job]:
         """Those that run or are stuck."""
         with self._changed:
             return [*self._running, *self._stuck]
+
+    def begun_about(self, subject: Hashable) -> list[Job]:
+        """Those of this subject; it costs what there is of it."""
+        with self._changed:
+            return list(self._begun.get(subject, ()))
 
     def counts(self) -> dict[str, int]:
         """How many run, are stuck and wait, and on how many threads."""
@@ -238,6 +249,7 @@ class KeyedExecutor:
         count_more(self._running_of, job.owner, 1)
         self._outside += job.outside
         self._running.add(job)
+        self._begun.setdefault(job.subject, set()).add(job)
         return job
 
     def _next_lane(self, outside: bool, used: int, most: int) -> _Lane | None:
@@ -306,6 +318,9 @@ class KeyedExecutor:
                     self._send_report(job, how, value, monotonic() - job.started)
             with self._changed:
                 self._same.discard(job.same)
+                self._begun[job.subject].discard(job)
+                if not self._begun[job.subject]:
+                    del self._begun[job.subject]
                 if job.stuck:  # it came back after all; its place was taken
                     self._stuck.discard(job)
                     if job.holds_lane:

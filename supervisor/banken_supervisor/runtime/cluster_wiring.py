@@ -10,7 +10,7 @@ from banken.clock import wall
 from banken_supervisor.actions.base import Action
 from banken_supervisor.actions.job import Job
 from banken_supervisor.actions.step_elsewhere import Other, StepElsewhere
-from banken_supervisor.actions.target import ActionTarget, StopReason
+from banken_supervisor.actions.target import ActionTarget
 from banken_supervisor.control.leader_steps import HANDED, asked
 from banken_supervisor.coordination.settings import ClusterSettings
 from banken_supervisor.coordination.store_thread import StoreThread
@@ -49,7 +49,7 @@ def join(settings: ClusterSettings, loop: Loop, remote: RemoteAccess | None, lis
         return Cluster(settings, loop.run_id, loop.driver, post, effects.run_step, hand_over, make_members)
 
     def hand_over(name: str, incident: str) -> None:
-        dispatcher.executor.cancel(name, incident, StopReason.HANDED_OVER)
+        dispatcher.hand_over(name, incident)
         if loop.outbox is not None:  # its history ends here: whoever leads goes on with it
             loop.outbox.journal.record(IncidentClosed(incident, wall(), HANDED_OVER, 1))
 

@@ -56,3 +56,20 @@ def test_a_run_that_waits_for_a_thread_ends_with_close(tmp_path: Path, monkeypat
         _until(lambda: client.feed("w") or (client.fail("w", "second") and incidents), "the next incident's runs")
         assert incidents[0].reason == "second"
         client.close()
+
+
+def test_each_incident_of_several_supervisors_runs_once(tmp_path: Path) -> None:
+    """They repeat what is open whenever anybody subscribes, each its own."""
+    ran: list[str] = []
+    client = Client(tmp_path / "a")
+    client.watchdog("w", timeout=60, callback=lambda incident: ran.append(incident.id))
+    listener = client._listener
+    assert listener is not None
+    told = {"type": "expired", "name": "w", "cause": "timeout", "time": 2.0, "age": 1.0, "silence": 1.0}
+    for number, (incident, run) in enumerate(
+        [("a", 1), ("b", 1), ("a", 1), ("b", 1), ("b", 2), ("a", 1), ("c", 1)]
+    ):
+        listener._on_event({**told, "incident": incident, "timeout": 60.0, "run": run})
+        _until(lambda: not listener._running, f"run {number} has ended")
+    client.close()
+    assert ran == ["a", "b", "b", "c"]

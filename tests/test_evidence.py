@@ -15,6 +15,7 @@ from typing import Any
 import msgpack
 import pytest
 
+from banken.diagnostics import dumps
 from banken.process_identity import own_identity, process_start
 from banken_supervisor.evidence import (
     announced_dumps,
@@ -233,6 +234,36 @@ def test_limits_that_are_none_are_refused() -> None:
     for limits in ({"seconds_max": 0.0}, {"seconds_max": float("nan")}, {"bytes_max": 100}):
         with pytest.raises(ValueError, match="seconds_max is more than 0"):
             collect(own_identity(), address_directory="/nowhere", **limits)
+
+
+ASKER = """
+import sys
+from banken_supervisor.evidence import announced_dumps
+from banken_supervisor.processes.handle import ProcessHandle
+with ProcessHandle.open_pid(int(sys.argv[1])) as process:
+    print(announced_dumps.find(sys.argv[2], process).owner)
+"""
+
+
+def test_a_supervisor_in_the_process_that_it_watches_has_its_stacks(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Again and again. It asks nobody: its own process does not see the lock of its announcement, and would give
+    that up, so that no other one could ask it."""
+    monkeypatch.setattr(stacks, "find", lambda: None)
+    assert dumps.enable_dumps(address=address)
+    try:
+        for _ in range(2):
+            taken = collect(own_identity(), address_directory=address)
+            functions = {frame["function"] for each in taken["threads"] for frame in each["frames"]}
+            assert "test_a_supervisor_in_the_process_that_it_watches_has_its_stacks" in functions
+        run = [sys.executable, "-c", ASKER, str(os.getpid()), address]
+        asked = subprocess.run(
+            run, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ":".join(sys.path)}
+        )
+        assert asked.stdout == f"{os.geteuid()}\n", asked.stderr
+    finally:
+        dumps.disable_dumps()
 
 
 def test_sweeping_takes_only_what_dead_processes_left(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ One supervisor in this process, on loopback; each test has names and keys of its
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from banken_supervisor.engine.policy import Policy
 from banken_supervisor.keys import access
 from banken_supervisor.keys.directory import KeyDirectory
 from banken_supervisor.runtime.supervisor import Supervisor
+from banken_supervisor.sources.tcp_connections import connection_of
 from banken_supervisor.sources.tcp_feeds import reachable
 from banken_supervisor.sources.zap import KeyGate
 from hosts_kit import Host, free_ports, running_host
@@ -205,6 +207,16 @@ def test_who_was_denied_comes_in_when_it_is_allowed(host: Host) -> None:
         host.keys.allow("k", ["k"], None)
         host.reload()
         fed(client, "k", lambda: host.row("k"), "it is let in")
+
+
+def test_a_number_that_is_no_connections_by_now_costs_no_descriptor() -> None:
+    """What waits of a connection that has ended has its number still, which may be a file's by then."""
+    with open("/dev/null") as file:
+        before = len(os.listdir("/proc/self/fd"))
+        for number in (file.fileno(), 1_000_000):
+            with pytest.raises(OSError, match="socket|descriptor"):
+                connection_of(number)
+        assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize("strange", ["http", "NULL", "PLAIN", "half a handshake"])

@@ -41,6 +41,9 @@ log = logging.getLogger("banken")
 RETRY_MIN, RETRY_MAX = 0.1, 5.0
 """Seconds until a thread is asked for again where the system gave none, or no descriptor."""
 
+SEEN_MAX = 18
+"""Incidents of one watchdog that are remembered: two of each supervisor."""
+
 GREEN_S = 1.0
 """Seconds after which ZeroMQ is asked without a sign of its own."""
 
@@ -65,7 +68,8 @@ class CallbackListener:
         """whether a thread is being started"""
         self._bound: dict[str, Run] = {}
         self._running: set[str] = set()
-        self._seen: dict[str, tuple[str, int]] = {}
+        self._seen: dict[str, dict[str, int]] = {}
+        """by watchdog: the last run of each of its last incidents; of several supervisors each has its own"""
         self._thread: threading.Thread | None = None
         self._commands: zmq.Socket[bytes] | None = None
         self._start_at = 0.0
@@ -210,9 +214,13 @@ class CallbackListener:
         with self._lock:
             bound = self._bound.get(name)
             # A supervisor repeats an open incident to a listener that subscribed late; run each one once.
-            if bound is None or self._seen.get(name) == (incident.id, incident.run):
+            seen = self._seen.setdefault(name, {})
+            if bound is None or seen.get(incident.id) == incident.run:
                 return
-            self._seen[name] = (incident.id, incident.run)
+            seen.pop(incident.id, None)
+            seen[incident.id] = incident.run
+            if len(seen) > SEEN_MAX:
+                del seen[next(iter(seen))]
             if name in self._running:
                 log.warning("the callback of %r still runs; run %d is left out", name, incident.run)
                 return

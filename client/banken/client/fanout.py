@@ -110,7 +110,13 @@ class Destination:
         if self.denied or self.address.directory is not None or self.socket is None or key is None:
             return
         if self.monitor is None:
-            self.monitor = self.socket.get_monitor_socket(_FAILED)
+            if not descriptors_available(ZMQ_DESCRIPTORS):  # the next connection needs those of the last one
+                return
+            try:
+                self.monitor = self.socket.get_monitor_socket(_FAILED)
+            except zmq.ZMQError:  # the others must hear of this message all the same
+                self.socket.disable_monitor()
+                return
             self.monitor.setsockopt(zmq.RCVHWM, 0)  # a full queue would hold up libzmq's thread
             self.denials = 0
         while self.monitor.poll(0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -10,6 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 import psutil
 
 from banken.clock import wall
+from banken.diagnostics.introspection import introspect
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.evidence import (
     announced_dumps,
@@ -180,17 +182,20 @@ class _Collection:
         letter = process["state"]
         threads = self._by_py_spy(letter, bool(process["tracer"]))
         by = "py-spy"
-        mine = self._announcement(needed=threads is None)
+        # A supervisor in the process that it watches asks nobody; and the lock of the announcement, which its own
+        # process does not see, would be given up as soon as that closes the file.
+        itself = self._handle.pid == os.getpid()
+        mine = None if itself else self._announcement(needed=threads is None)
         answered: list[dict[str, Any]] = []
-        if mine is not None and letter not in "Tt":
-            answer = self._asked(mine, threads)
+        if itself or (mine is not None and letter not in "Tt"):
+            answer = introspect() if mine is None else self._asked(mine, threads)
             answered = size_limits.answered_threads(answer, self._handle.pid)
             self._evidence["tasks"] = size_limits.answered_tasks(answer)
             self._evidence["tasks_left_out"] = size_limits.whole(answer.get("tasks_left_out"), 2**31)
             if threads is None and answered:
                 threads, by = answered, "the worker"
                 self._evidence["threads_left_out"] = size_limits.whole(answer.get("threads_left_out"), 2**31)
-            elif threads is None:
+            elif threads is None and mine is not None:
                 threads, by = self._by_signal(mine), "faulthandler"
         elif mine is not None and threads is None:
             self._problems.append("a stopped process cannot dump its stacks before it goes on; py-spy could")

@@ -165,9 +165,19 @@ class TcpConnections:
         self._refuse("connections", f"{most:,} connections of other hosts are allowed, and more came: ended {who}")
 
 
+def connection_of(descriptor: int) -> socket.socket:
+    """A socket of our own for this connection of libzmq's. OSError: the number is no socket's by now."""
+    own = os.dup(descriptor)
+    try:
+        return socket.socket(fileno=own)
+    except BaseException:
+        os.close(own)
+        raise
+
+
 def _host_of(descriptor: int) -> str:
     try:
-        with socket.socket(fileno=os.dup(descriptor)) as connection:
+        with connection_of(descriptor) as connection:
             return str(connection.getpeername()[0]).removeprefix(IN_IPV6)
     except (OSError, IndexError):
         return ""
@@ -177,7 +187,7 @@ def _end_stranger(descriptor: int, *, silent: bool) -> bool:
     """End this connection if its peer has not shown a key, and, where ``silent``, has said nothing at all; whether
     it was, or has ended by itself."""
     try:
-        with socket.socket(fileno=os.dup(descriptor)) as connection:
+        with connection_of(descriptor) as connection:
             if connection.family not in (socket.AF_INET, socket.AF_INET6):
                 return True  # the number is something else's by now
             found = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
@@ -192,5 +202,5 @@ def _end_stranger(descriptor: int, *, silent: bool) -> bool:
 
 
 def _end(descriptor: int) -> None:
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
+    with contextlib.suppress(OSError), connection_of(descriptor) as connection:
         connection.shutdown(socket.SHUT_RDWR)

@@ -6,7 +6,6 @@ Asking for the key costs the loop's thread three times what a local feed does; s
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
@@ -21,7 +20,7 @@ from banken.tcp import OPTIONS, SERVER_HANDSHAKE_MS
 from banken_supervisor.engine.barrier import READ_BYTES, TRIPS_MAX
 from banken_supervisor.engine.principal import AnyPrincipal, KeyHolder
 from banken_supervisor.processes.memory_limit import give_back
-from banken_supervisor.sources.tcp_connections import IN_IPV6
+from banken_supervisor.sources.tcp_connections import IN_IPV6, connection_of
 from banken_supervisor.sources.zap import KeyGate
 
 BUFFER = 128 * 1024
@@ -268,7 +267,7 @@ def shut(frame: Any) -> None:
     try:
         number = int(frame.get(zmq.SRCFD))
         host = str(frame.get("Peer-Address"))
-        with socket.socket(fileno=os.dup(number)) as connection:
+        with connection_of(number) as connection:
             if connection.getpeername()[0] == host:  # the number may be another connection's by now
                 connection.shutdown(socket.SHUT_RDWR)
     except (OSError, zmq.ZMQError, ValueError, TypeError, IndexError):

@@ -146,3 +146,42 @@ def test_a_program_that_is_started_again_in_a_pause_is_no_incident(before: str) 
     bench.engine.processes.program_ended("w", "exit status 4", bench.now)
     bench.jump(0.1)
     assert [data["reason"] for data in told(bench, "expired")] == ["exit status 4"]
+
+
+@pytest.mark.parametrize("how", [None, "exit status 3"])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_program_that_is_given_up_in_a_pause_is_given_up_when_that_is_over(how: str | None, again: bool) -> None:
+    """``again``: it was started after that, in the pause, and has ended once more: its budget begins anew."""
+    bench = Bench()
+    processes = bench.engine.processes
+    processes.is_program = lambda name: name == "w"
+    bench.engine.declare("w", EXIT_ONLY, bench.now, bench.out)
+    bench.say(Kind.PAUSE, "w", 5.0, who=None)
+    if how:
+        processes.program_ended("w", how, bench.now)
+    processes.abandon("w", "given up: 3 restarts", bench.now, bench.out)
+    bench.jump(2.0)
+    assert bench.state() is State.PAUSED
+    if again:
+        processes.restarted("w", bench.now, bench.out)
+        processes.program_ended("w", "exit status 4", bench.now)
+    bench.jump(4.0)
+    bench.jump(0.1)
+    reason = "exit status 4" if again else how or "given up: 3 restarts"
+    assert [each["reason"] for each in told(bench, "expired")] == [reason]
+    assert bench.state() is (State.EXPIRED if again else State.GIVEN_UP)
+    assert len(told(bench, "given-up")) == (not again)
+
+
+def test_a_program_that_is_given_up_in_a_pause_and_started_again_is_no_incident() -> None:
+    bench = Bench()
+    processes = bench.engine.processes
+    processes.is_program = lambda name: name == "w"
+    bench.engine.declare("w", EXIT_ONLY, bench.now, bench.out)
+    bench.say(Kind.PAUSE, "w", 5.0, who=None)
+    processes.program_ended("w", "exit status 3", bench.now)
+    processes.abandon("w", "given up: 3 restarts", bench.now, bench.out)
+    processes.restarted("w", bench.now, bench.out)
+    bench.jump(6.0)
+    bench.jump(1.0)
+    assert opened(bench) == []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from banken.protocol.messages import Kind
 from banken_supervisor.engine.effects import Event
 from banken_supervisor.engine.process_lifecycle import GONE
 from banken_supervisor.engine.snapshot import RETURN_S
@@ -38,3 +41,19 @@ def test_a_program_that_ended_is_told_by_its_keeper() -> None:
     house.engine.processes.is_program = lambda name: name == "w"
     house.engine.processes.gone(ALICE, house.now)
     assert said(house.run(RETURN_S + 1.0)) == []
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_one_that_ended_in_a_pause_is_told_so_when_that_is_over(is_replaced: bool) -> None:
+    """The supervisor was restarted in the pause. It is found at the end of that, not a timeout later."""
+    house = House()
+    house.feed()
+    house.say(Kind.PAUSE, "w", 100.0, who=None)
+    house.crash(2.0)
+    house.engine.processes.gone(ALICE, house.now)
+    assert said(house.run(90.0)) == []
+    if is_replaced:
+        house.feed(who=BOB)
+    house.run(9.0)
+    found = [e.data["cause"] for e in house.out if isinstance(e, Event) and e.type.value == "expired"]
+    assert found == ([] if is_replaced else ["exited"])

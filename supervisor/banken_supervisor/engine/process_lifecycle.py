@@ -6,11 +6,12 @@ A process that ended by itself is an incident; one that was taken down on purpos
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import CLEAN, Exit, Feeders, ProcessIdentity
+from banken_supervisor.engine.clean_ends import is_clean_end, word_of
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.ended_by_ladder import was_ended_by_ladder
 from banken_supervisor.engine.exit_status import end_text
@@ -47,6 +48,8 @@ class ProcessLifecycle:
     """whether there can be such a process, or can have been one"""
     tells_end: Callable[[ProcessIdentity], bool] = lambda process: False
     """whether the end of a process will be noticed, and its status be known"""
+    _abandoned: set[str] = field(default_factory=set)
+    """names whose program was given up while they were paused"""
 
     def exited(self, process: ProcessIdentity, now: float, out: list[Effect], status: int | None = None) -> None:
         """A process has ended. What it fed and did not release is judged as soon as all that it sent is read.
@@ -100,6 +103,8 @@ class ProcessLifecycle:
                 self._release(record, record.owner, None, now, out)
             else:
                 self._open(record, Cause.EXITED, how, due, now, out)
+                if record.name in self._abandoned and record.state is State.EXPIRED:
+                    self._lifecycle.apply(record, Occurrence(Trigger.GIVE_UP), now, out)
             return
         for process, status in ended.items():
             if not self._judge_one_end(record, details, process, status, due, now, out):
@@ -169,8 +174,10 @@ class ProcessLifecycle:
                 details.ended = {**(details.ended or {}), process: None}
                 details.exited_at = now + RETURN_S
                 self._table.arm(record)
-            elif record.is_judged and not self.is_program(record.name):
-                self._ended(record, GONE, now + RETURN_S)
+            elif self.is_program(record.name):
+                pass
+            elif record.is_judged or (record.state is State.PAUSED and not details.members):
+                self._ended(record, GONE, now + RETURN_S)  # judged after the pause, if it is paused
 
     def is_failure(self, name: str, status: int | None) -> bool:
         """Whether a program that ended by itself is to be started again ``on-failure``: unless its exit status is a
@@ -187,7 +194,7 @@ class ProcessLifecycle:
         False: it was not, or the incident that it has stays open until another process comes.
         """
         record = self._table.by_name.get(name)
-        if record is None or not self._is_clean(record, status, False, None):
+        if record is None or not is_clean_end(record, status, False, None):
             return record is None
         if record.incident is not None and self.is_failure(name, status):
             return False
@@ -215,9 +222,13 @@ class ProcessLifecycle:
 
     def abandon(self, name: str, why: str, now: float, out: list[Effect]) -> None:
         """The program behind this name is not started again by itself: its incident, which is opened if there is
-        none, is given up."""
+        none, is given up; after a pause, if it is paused."""
         record = self._table.by_name.get(name)
-        if record is not None and record.is_judged:
+        if record is not None and record.state is State.PAUSED:
+            if not record.exited:
+                self._ended(record, why, now)
+            self._abandoned.add(name)
+        elif record is not None and record.is_judged:
             cause = Cause.EXITED if record.exited else Cause.FAILED
             how = None if record.details is None else record.details.exited_how
             reason = how or why if record.exited else why
@@ -237,8 +248,8 @@ class ProcessLifecycle:
     ) -> bool:
         """False: that was a verdict, or the end of the watchdog."""
         member = member_of(record, process)
-        is_left, why = self._word_of(details, process)
-        is_clean = self._is_clean(record, status, is_left, why)
+        is_left, why = word_of(details, process)
+        is_clean = is_clean_end(record, status, is_left, why)
         if member is not None:
             details.displace(process, ENDED)
             self._drop(record, details, member, now)
@@ -278,7 +289,7 @@ class ProcessLifecycle:
         open until another process comes, or a feed, unless the process was only late, and has finished in order."""
         details = record.detailed()
         member = member_of(record, process)
-        is_left, why = self._word_of(details, process)
+        is_left, why = word_of(details, process)
         if member is not None:
             details.displace(process, ENDED)
             self._drop(record, details, member, now)
@@ -296,7 +307,7 @@ class ProcessLifecycle:
         if incident is not None:
             has_finished = status == 0 and is_left and incident.failed_at is None
             has_finished = has_finished and not was_ended_by_ladder(record)
-        is_clean = self._is_clean(record, status, is_left, why)
+        is_clean = is_clean_end(record, status, is_left, why)
         if has_finished and is_clean and not details.members and not self.is_program(record.name):
             self._release(record, process, status, now, out)
         elif record.state is State.PAUSED and not is_clean and not details.members and record.owner == process:
@@ -379,22 +390,9 @@ class ProcessLifecycle:
             what = Occurrence(Trigger.DEADLINE, due=due, cause=cause, reason=reason)
             self._lifecycle.apply(record, what, now, out)
 
-    def _is_clean(self, record: Record, status: int | None, is_left: bool, why: str | None) -> bool:
-        """Whether this end of a process is no incident."""
-        allowed = record.declaration.exit
-        if allowed is not Exit.UNCLEAN:
-            return allowed is Exit.NEVER
-        found = is_left and why is None if status is None else status in record.declaration.clean
-        return found or record.is_ending
-
-    @staticmethod
-    def _word_of(details: Details, process: ProcessIdentity) -> tuple[bool, str | None]:
-        """(whether it had said that it ends, the exception that it named)."""
-        leaving = details.leaving or {}
-        return process in leaving, leaving.get(process)
-
     def _ended(self, record: Record, how: str, at: float) -> None:
         self._table.forget_frames(record)
+        self._abandoned.discard(record.name)
         details = record.detailed()
         details.exited_at, details.exited_how = at, how
         self._table.arm(record)

@@ -98,7 +98,7 @@ class ProgramManager:
             self._jobs.submit, lambda name, what, text: post(WorkTold(name, what, text)), self._forget
         )
         self.orphans = self._started.orphans
-        self.write_records_again = self._records.write_again
+        self.write_records_again, self.had_ended = self._records.write_again, self._records.had_ended
         self.fileno = self._children.fileno
         self.child = self._children.get
         self.set_main = self._children.set_main

@@ -28,6 +28,9 @@ from banken_supervisor.programs.program_manager import CLOSE_WAIT, ProgramManage
 from banken_supervisor.programs.reports import WorkTold
 from banken_supervisor.text.durations import format_s
 
+ENDED_IN_PAUSE = "it ended while it was paused; how is not known"
+"""Reason where the supervisor was restarted in the pause."""
+
 STOP_TIMEOUT = 10.0
 """Seconds that what is no program has to end after it said STOPPING=1."""
 
@@ -297,14 +300,19 @@ class ProgramWatchdogs:
         engine.on_purpose.program_down(name, now, out, again=False, removed=name not in self._specs)
 
     def _forget_those_down(self, engine: Engine, now: float, out: list[Effect]) -> None:
-        """Forget restored watchdogs of programs that are down and stay down: they would get no feed."""
+        """Forget restored watchdogs of programs that are down and stay down: they would get no feed. One that is
+        paused is there because its program ended in the pause, and not well, or it would have been released."""
         for name in self._specs:
             program, record = self.manager.programs.get(name), engine.get(name)
             down = program is not None and program.state is ProgramState.STOPPED
             if down and name in self.manager.held:
                 self._down(name, engine, now, out)
-            elif down and record is not None and record.is_judged and not record.exited:
+            elif not down or record is None or record.exited:
+                continue
+            elif record.is_judged:
                 engine.forget(name, now, out)
+            elif record.state is State.PAUSED and record.owner is None and self.manager.had_ended(name):
+                engine.processes.program_ended(name, ENDED_IN_PAUSE, now)
 
     def _declare(self, name: str, engine: Engine, now: float, out: list[Effect]) -> None:
         policy = self.policies.get(name)

@@ -54,6 +54,8 @@ class RunRecords:
     def __init__(self, directory: str) -> None:
         self._directory = os.path.join(directory, "programs")
         self._boot = boot_id().hex()
+        self._unsure: set[str] | None = None
+        """those that had a record when they were read, of whatever boot, or damaged; None: they were not read"""
         self._lock = threading.Lock()
         self._last: dict[str, RunRecord] = {}
         """what the file of each name says"""
@@ -148,6 +150,7 @@ class RunRecords:
         """
         records: list[RunRecord] = []
         faults: dict[str, str] = {}
+        earlier = set()
         for path, name in self._files(".json"):
             try:
                 with open(path, "rb") as file:
@@ -161,10 +164,16 @@ class RunRecords:
                 continue
             if record.boot != self._boot:
                 os.unlink(path)
+                earlier.add(record.name)
                 continue
             self._last[record.name] = record
             records.append(record)
+        self._unsure = {*faults, *earlier, *(record.name for record in records)}
         return records, faults
+
+    def had_ended(self, name: str) -> bool:
+        """Whether it is certain that this one had ended when the former supervisor, or the host, did."""
+        return self._unsure is not None and name not in self._unsure
 
     def _write(self, record: RunRecord) -> None:
         with self._lock:

@@ -439,6 +439,22 @@ def test_only_the_timer_that_has_run_out_speaks_for_a_worker() -> None:
     assert new.engine.succession.heard(record, new.now) == Heard(Timer(0.0, 10.0), None)
 
 
+def test_a_worker_that_is_paused_here_is_heard() -> None:
+    """By what it says, and not by what an operator allowed."""
+    member = Member()
+    member.feed("n", declaration=Declaration(10.0))
+    member.say(Kind.EXTEND, "n", 60.0)
+    member.say(Kind.PAUSE, "n", 0.0)
+    record = member.engine.get("n")
+    assert record is not None
+    member.jump(4.0)
+    assert member.engine.succession.heard(record, member.now) == Heard(Timer(4.0, 6.0), None)
+    member.jump(7.0)
+    assert member.engine.succession.heard(record, member.now) == Heard(None, None)
+    member.feed("n")
+    assert member.engine.succession.heard(record, member.now) == Heard(Timer(0.0, 10.0), None)
+
+
 def test_who_saw_newer_progress_acquits() -> None:
     """The progress timer goes on from then, and the feeds' is not touched."""
     leader = Working(Role.LEADER)

@@ -3,7 +3,8 @@
 A worker is judged by two timers: of its feeds, and of its progress. Only what is heard of the timer that has run
 out speaks against a verdict: a worker that feeds, and makes no progress, is convicted of that however often it
 feeds.
-What a restart or an operator allowed is no word of the worker.
+What a restart or an operator allowed is no word of the worker. A worker that is paused here is heard, too: with the
+other member that pause may be over.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ NOTHING = Heard()
 
 def heard(record: Record, now: float) -> Heard:
     """What this supervisor has heard of the worker. ``now``: deadline time."""
-    if record.state is not State.ALIVE or record.exited or record.is_group:
+    if record.state not in (State.ALIVE, State.PAUSED) or record.exited or record.is_group:
         return NOTHING
     return Heard(_timer(record.fed_at, _feed_due(record), now), _progress(record, now))
 
@@ -80,7 +81,9 @@ def _feed_due(record: Record) -> float:
     if details is None:
         return record.fed_at + _limit(record)
     due = record.fed_at + _limit(record) if details.work_due is None else details.work_due
-    return due if details.extended_until is None else max(due, details.extended_until)
+    if details.extended_until is None or record.state is State.PAUSED:
+        return due
+    return max(due, details.extended_until)
 
 
 def _progress(record: Record, now: float) -> Timer | None:

@@ -297,9 +297,9 @@ def _nothing_is_spent(self: SpentBudgets) -> dict[str, list[PastRun]]:
     return {}
 
 
-def _takes_all(self: Registry, told: Entry, asked: float, now: float, out: list[Effect]) -> None:
+def _takes_all(self: Registry, told: Entry, asked: float, now: float, out: list[Effect], **more: bool) -> None:
     self._table.released.clear()
-    _take(self, told, asked, now, out)
+    _take(self, told, asked, now, out, **more)
 
 
 _take = Registry.take

@@ -14,6 +14,7 @@ from banken_supervisor.coordination.records import (
     CLAIMS,
     FAILURES,
     LEADER,
+    SAID,
     WORDS,
     Failure,
     Foreign,
@@ -22,6 +23,7 @@ from banken_supervisor.coordination.records import (
     unpack_failure,
 )
 from banken_supervisor.coordination.store import Away, Store
+from banken_supervisor.engine.registry import NO_WORDS, Words
 from banken_supervisor.runtime import operator_words
 from banken_supervisor.runtime.operator_failures import AGAIN_S, OperatorFailures
 from banken_supervisor.runtime.operator_words import EARLY_S, TAKEN_S, OperatorWords
@@ -377,3 +379,90 @@ def test_revisions_of_replaced_data_say_nothing_of_an_age(
     by_clock(monkeypatch, 100.0)
     two.words.read()
     assert (two.told[-1].name, two.told[-1].args) == ("w", (595.0,)), "of the new data they do"
+
+
+# -- which words a member has applied --------------------------------------------------------------------
+
+
+def applied(said: Said) -> Words:
+    """By what it has read of the store just now."""
+    return said.words.applied(said.engine.items[SAID].mod, said.engine.revision)
+
+
+def test_a_member_says_up_to_which_revision_it_has_applied_all_words(engine: MemoryEngine) -> None:
+    """Whatever else was written since; not what it knows of and has not read yet."""
+    one, two = Said(engine), Said(engine, "m2")
+    one.watched["w"] = two.watched["w"] = True
+    assert two.words.applied(0, 5) == NO_WORDS, "it has read none"
+    one.words.read()
+    one.say(Kind.PAUSE, "w", 0.0)
+    two.words.read()
+    began = engine.revision
+    assert applied(two) == Words("memory-1", began, began)
+    engine.store("x").transact({}, {LEADER: b""}, (), 1.0)
+    assert applied(two) == Words("memory-1", began, began + 1)
+    one.say(Kind.RESUME, "w")
+    assert applied(two) == Words("memory-1", began, began)
+    assert one.words.is_unknown("w", applied(two))
+    assert not one.words.is_unknown("v", applied(two))
+    two.words.read()
+    assert applied(two) == Words("memory-1", began, began + 2)
+    assert not one.words.is_unknown("w", applied(two))
+
+
+def test_a_pause_that_waits_for_its_watchdog_is_applied_before_that_is_said(engine: MemoryEngine) -> None:
+    one, two = Said(engine), Said(engine, "m2")
+    one.watched["w"] = True
+    two.words.read()
+    one.say(Kind.PAUSE, "w", 0.0)
+    two.words.read()
+    two.watched["w"] = True
+    assert applied(two).revision == engine.revision
+    assert [each.kind for each in two.told] == [Kind.PAUSE]
+
+
+def test_who_was_told_of_a_pause_while_it_ran(engine: MemoryEngine) -> None:
+    """Another word after it changes nothing. Not who began since, and not who has read it late."""
+    one, two = Said(engine), Said(engine, "m2")
+    one.watched.update(w=True, v=True)
+    two.watched.update(one.watched)
+    for each in (one, two):
+        each.words.read()
+    assert not one.words.was_told("w", applied(two) if SAID in engine.items else NO_WORDS)
+    one.say(Kind.PAUSE, "w", 0.0)
+    one.say(Kind.EXTEND, "w", 10.0)
+    assert not one.words.was_told("w", applied(two))
+    two.words.read()
+    assert one.words.was_told("w", applied(two))
+    assert not one.words.was_told("v", applied(two)), "it was never paused"
+    new = Said(engine, "m3")
+    new.words.read()
+    one.say(Kind.EXTEND, "w", 10.0)
+    new.words.read()
+    assert not one.words.was_told("w", applied(new))
+    one.say(Kind.PAUSE, "v", 60.0)
+    two.words.read()
+    two.words.was_late("v")
+    assert not one.words.was_told("w", applied(two))
+    assert not one.words.was_told("v", applied(two))
+
+
+def test_revisions_of_other_data_say_nothing_of_words(engine: MemoryEngine) -> None:
+    """They were replaced, and one of both has not seen that."""
+    one, two = pair(engine)
+    engine.replace()
+    engine.identity = "memory-2"
+    one.words.forget()
+    assert one.say(Kind.PAUSE, "w", 0.0) is None
+    old = two.words.applied(0, 1)
+    assert old.revision > engine.revision
+    engine.cut_off.add("m2")
+    two.words.forget()
+    assert two.words.applied(0, 1) == NO_WORDS, "it has not read the new ones yet"
+    engine.cut_off.clear()
+    assert one.words.is_unknown("w", old)
+    assert not one.words.was_told("w", old)
+    assert not one.words.is_unknown("old", old), "nothing was said of it in the new data"
+    two.words.forget()
+    assert not one.words.is_unknown("w", applied(two))
+    assert not one.words.was_told("w", applied(two)), "it may have come late"

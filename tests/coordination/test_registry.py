@@ -15,7 +15,7 @@ from banken_supervisor.coordination.records import Member as MemberRecord
 from banken_supervisor.engine.claim_gate import Role
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Policy
-from banken_supervisor.engine.registry import Entry, Standing
+from banken_supervisor.engine.registry import NO_WORDS, Entry, Standing, Words
 from banken_supervisor.engine.snapshot import Snapshot, checkpoint
 from banken_supervisor.engine.states import State
 from banken_supervisor.runtime.member_answers import Page, read_page
@@ -320,6 +320,11 @@ def test_a_row_is_read() -> None:
     assert entry == Entry("w", Declaration(10.0, 3.0, 20.0, clean=(0,)), 0.0, Standing.ALIVE, 1.0, None, True)
 
 
+def test_which_words_it_has_applied_is_read() -> None:
+    assert read_page(PART_WATCHED, GOOD | {"words": ["data", 3, 7]}).words == Words("data", 3, 7)
+    assert read_page(PART_WATCHED, GOOD).words == NO_WORDS, "an older banken's"
+
+
 @pytest.mark.parametrize("place", range(7))
 @pytest.mark.parametrize("odd", [None, -1, 1e300, float("nan"), "", "x" * 10_000, [], [[]], {}, True, b"\xff"])
 def test_an_odd_row_is_passed_over(place: int, odd: Any) -> None:
@@ -337,6 +342,7 @@ def test_an_odd_row_is_passed_over(place: int, odd: Any) -> None:
     [
         {}, [], None, {**GOOD, "rows": None}, {**GOOD, "rows": [GOOD["rows"][0]] * (ROWS_MAX + 1)},
         {**GOOD, "end": "1"}, {**GOOD, "removals": 1.5}, {key: GOOD[key] for key in GOOD if key != "whole"},
+        *({**GOOD, "words": odd} for odd in (None, 1, [], ["a", 1], ["a", 1, 1.0], ["a", None, 1], [1, 1, 1])),
     ],
 )  # fmt: skip
 def test_an_odd_answer_is_none(odd: Any) -> None:
@@ -388,11 +394,16 @@ class Reader:
         self.links: Any = {f"m{number}": link for number, link in enumerate(links, 2)}
         driver: Any = SimpleNamespace(engine=self.member.engine, now=self.member.now, out=self.member.out)
         self.driver = driver
-        self.reading = RegistryReading(self.links, driver, 5.0, self._whole)
+        self.unknown: set[str] = set()
+        """watchdogs of which an operator has said what the others may not know"""
+        said: Any = SimpleNamespace(
+            is_unknown=lambda name, words: name in self.unknown, was_told=lambda name, words: False
+        )
+        self.reading = RegistryReading(self.links, driver, 5.0, self._whole, said)
         self.turn()
         self.turn(1.1)  # what operators have said is everywhere by now
 
-    def _whole(self) -> None:
+    def _whole(self, words: Words) -> None:
         self.whole += 1
 
     def turn(self, seconds: float = 0.0, *, has_words: bool = True) -> None:
@@ -548,7 +559,7 @@ def test_a_word_that_others_may_not_have_yet_counts_more() -> None:
     other.say(Kind.PAUSE, "w", 0.0)
     link = Link(other)
     reader = Reader(link)
-    reader.reading.note_word("w")
+    reader.unknown.add("w")
     link.answer()
     link.answer()
     assert reader.member.state() is State.ALIVE

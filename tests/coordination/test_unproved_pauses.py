@@ -4,16 +4,21 @@ they have ended since."""
 from __future__ import annotations
 
 from math import inf
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from banken.protocol.messages import Kind, Message
+from banken_supervisor.control.registry_page import PART_RELEASED, PART_WATCHED
 from banken_supervisor.coordination.records import CLAIMS
 from banken_supervisor.engine.policy import Policy, Window
+from banken_supervisor.engine.registry import Standing
 from banken_supervisor.engine.snapshot import Snapshot, checkpoint
 from banken_supervisor.engine.states import State
+from banken_supervisor.runtime.cluster import OF_PAUSES
 from banken_supervisor.runtime.operator_words import OperatorWords
+from banken_supervisor.runtime.registry_reading import RegistryReading
 from engine_kit import BOB
 
 from .memory_store import MemoryEngine
@@ -34,10 +39,20 @@ class Speaking(Member):
             lambda name: None if self.engine.get(name) is None else True,
         )  # fmt: skip
         registry.was_made = self.words.was_made
+        registry.words = lambda: self.words.applied(0, 0)
         self.words.read()
 
+    def reads(self, other: Member, took: float = 0.0) -> None:
+        driver: Any = SimpleNamespace(engine=self.engine, now=self.now, out=self.out)
+        reading = RegistryReading({}, driver, 5.0, lambda words: None, self.words)
+        pages = [other.page(part) for part in (PART_RELEASED, PART_WATCHED)]
+        self.jump(took)
+        for each in pages:
+            reading._take(each, self.now - took)
+
     def _take(self, message: Message) -> None:
-        self.engine.registry.unproved.discard(message.name)
+        if message.kind in OF_PAUSES:
+            self.engine.registry.was_said(message.name, pauses=message.kind is Kind.PAUSE)
         self.engine.tell(message, self.now, self.out)
 
     def _take_former(self, message: Message) -> None:
@@ -54,7 +69,7 @@ class Speaking(Member):
         self.engine.registry.begin()
         self.reads(other)
         self.engine.registry.end(self.now, self.out)
-        self.words.has_read_all()
+        self.words.has_read_all(other.engine.registry.words())
 
     def journal(self) -> Snapshot:
         found = (checkpoint(record, None, self.now) for record in self.engine.table)
@@ -310,3 +325,138 @@ def test_a_pause_that_was_said_since_this_member_began_stays_for_who_is_not_know
     new.words.turn(1.0)
     assert new.state() is State.PAUSED
     assert not new.engine.registry.unproved
+
+
+def paused_for_all(store: MemoryEngine) -> tuple[Speaking, Speaking]:
+    """Two members to which the same pause was said."""
+    one, two = Speaking(store, "m1"), Speaking(store, "m2")
+    for each in (one, two):
+        each.feed(declaration=DECLARED)
+    one.operator(Kind.PAUSE, 0.0)
+    two.words.read()
+    assert (one.state(), two.state()) == (State.PAUSED, State.PAUSED)
+    return one, two
+
+
+def test_a_pause_that_was_said_to_all_ends_where_another_one_was_told_of_it_and_has_none(
+    store: MemoryEngine,
+) -> None:
+    """This member has missed that its worker released it, and another one came."""
+    one, two = paused_for_all(store)
+    one.say(Kind.RELEASE)
+    for each in (one, two):
+        each.jump(5.0)
+        each.feed(declaration=DECLARED, who=BOB)
+    assert (one.state(), two.state()) == (State.ALIVE, State.PAUSED)
+    two.engine.registry.begin()
+    two.reads(one)
+    assert two.state() is State.PAUSED, "that one was not read to its end, or does not know all"
+    two.reads_all(one)
+    assert two.state() is State.ALIVE
+    two.jump(11.0)
+    assert two.held() == ["w"]
+
+
+def test_who_has_begun_since_ends_no_pause_that_was_said_to_all(store: MemoryEngine) -> None:
+    """It was not told of it: the last word that it finds is another one."""
+    one, two = paused_for_all(store)
+    one.operator(Kind.EXTEND, 10.0)
+    two.words.read()
+    new = Speaking(store, "m3")
+    new.feed(declaration=DECLARED)
+    assert new.state() is State.ALIVE
+    two.reads_all(new)
+    assert two.state() is State.PAUSED
+
+
+def test_a_pause_that_was_proved_ends_as_one_that_was_said_to_all(store: MemoryEngine) -> None:
+    one, two = paused_for_all(store)
+    new = Speaking(store, "m2", two.journal())
+    new.feed(declaration=DECLARED)
+    new.reads_all(one)
+    assert new.state() is State.PAUSED
+    one.say(Kind.RELEASE)
+    for each in (one, new):
+        each.jump(5.0)
+        each.feed(declaration=DECLARED, who=BOB)
+    new.reads_all(one)
+    assert new.state() is State.ALIVE
+
+
+def test_a_workers_own_pause_is_not_compared(store: MemoryEngine) -> None:
+    """An operator had paused it before; the other one has not heard the worker's word."""
+    one, two = paused_for_all(store)
+    one.operator(Kind.RESUME)
+    two.words.read()
+    for each in (one, two):
+        each.feed()
+    two.say(Kind.PAUSE, "w", 0.0)
+    two.reads_all(one)
+    assert two.state() is State.PAUSED
+    two.operator(Kind.PAUSE, 5.0)
+    one.words.read()
+    for each in (one, two):
+        each.jump(6.0)
+        each.feed()
+        each.engine.registry.begin()
+    assert (one.state(), two.state()) == (State.ALIVE, State.ALIVE)
+    two.say(Kind.PAUSE, "w", 0.0)
+    two.reads_all(one)
+    assert two.state() is State.PAUSED
+
+
+def test_what_another_one_that_lacks_the_word_does_not_watch_may_still_be_paused(store: MemoryEngine) -> None:
+    """It does not reach the store: who comes later under that name is paused."""
+    store.store("x").transact({}, {CLAIMS + "w": b"x"}, (), 1.0)
+    one, cut_off = Speaking(store, "m1"), Speaking(store, "m2")
+    one.operator(Kind.PAUSE, 0.0)
+    new = Speaking(store, "m3")
+    new.reads_all(cut_off)
+    new.feed(declaration=DECLARED)
+    new.words.turn(1.0)
+    assert new.state() is State.PAUSED
+    last = Speaking(store, "m4")
+    last.reads_all(one)
+    last.feed(declaration=DECLARED)
+    last.words.turn(1.0)
+    assert last.state() is State.ALIVE
+
+
+def test_a_pause_that_was_said_to_all_is_as_long_here_as_it_is_here(store: MemoryEngine) -> None:
+    """Another one that stood still has it for longer."""
+    one, two = paused_for_all(store)
+    for each, seconds in ((one, 60.0), (two, 30.0)):
+        each.say(Kind.PAUSE, "w", seconds)
+    two.reads_all(one)
+    assert two.due_in() == 30.0
+
+
+@pytest.mark.parametrize("kind", [Kind.PAUSE, Kind.RESUME])
+def test_what_is_said_to_this_member_alone_is_not_told_and_not_compared(store: MemoryEngine, kind: Kind) -> None:
+    """The other one is as it was before, and silent or not. With the next word to all it is over."""
+    one, two = paused_for_all(store)
+    if kind is Kind.PAUSE:
+        one.operator(Kind.RESUME)
+        two.words.read()
+    two.engine.tell(Message(kind, "w", None, 0.0, None, (0.0,)), two.now, two.out)
+    two.engine.registry.was_said("w", pauses=kind is Kind.PAUSE, here=True)
+    before = one.state(), two.state()
+    for each in (one, two):
+        each.jump(11.0)
+    for _ in range(2):
+        one.reads_all(two)
+        two.reads_all(one)
+    assert (one.state(), two.state()) == before
+    one.operator(Kind.PAUSE, 0.0)
+    two.words.read()
+    assert two.page().watched[0].standing is Standing.PAUSED
+
+
+def test_a_pause_of_this_member_alone_that_has_ended_leaves_nothing(store: MemoryEngine) -> None:
+    _, two = paused_for_all(store)
+    two.operator(Kind.RESUME)
+    two.say(Kind.PAUSE, "w", 5.0)
+    two.engine.registry.was_said("w", pauses=True, here=True)
+    assert two.page().watched[0].standing is Standing.LEFT
+    two.jump(6.0)
+    assert two.page().watched[0].standing is Standing.ALIVE

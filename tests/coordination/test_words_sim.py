@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import pytest
 
+from banken.protocol.codec import encode
 from banken.protocol.messages import Kind, Message
+from banken_supervisor.control.control_api import OPS
 from banken_supervisor.engine.states import State
 from banken_supervisor.runtime.cluster import Cluster
+from banken_supervisor.runtime.registry_reading import EVERY_S
 
-from .cluster_sim import Machine, World
+from .cluster_sim import TIMEOUT, Machine, World
 
 SETTLED_S = 6.0
 """Seconds after which a member that began has read what the others know."""
@@ -154,3 +158,153 @@ def test_a_new_word_is_not_ended_by_who_has_not_read_it(world: World) -> None:
     world.engine.cut_off.clear()
     world.run(SETTLED_S)
     assert states(world, "w-0") == {State.PAUSED}
+
+
+@pytest.mark.parametrize("missed", ["stood still", "word too", "cut off", "deaf"])
+def test_a_pause_ends_with_its_worker_with_who_missed_that(world: World, missed: str) -> None:
+    """It stood still over the release and the next worker's first feeds, over the pause as well, did not reach the
+    store meanwhile, or did not hear the release alone."""
+    guest, last = "g-0", world.machines[2]
+    world.guests.come(guest)
+    world.run(2.0)
+    if missed == "word too":
+        world.stop(last)
+    elif missed == "cut off":
+        world.run(EVERY_S / 2)
+        cut_off(world, last)
+    say(world, world.machines[0], Kind.PAUSE, guest, 0.0)
+    if missed == "stood still":
+        world.stop(last)
+    if missed != "cut off":
+        world.deaf.add((guest, last.name))
+    world.guests.go(guest)
+    world.run(2.0)
+    world.guests.come(guest)
+    world.run(2.0)
+    world.deaf.clear()
+    if missed == "deaf":
+        world.run(EVERY_S)
+    elif missed == "cut off":
+        world.run(3.0 * world.ttl)
+        world.engine.cut_off.clear()
+    else:
+        world.run(2.0)
+        world.go_on(last)
+    world.run(SETTLED_S)
+    assert states(world, guest) == {State.ALIVE}
+    world.guests.die(guest)
+    world.run(2 * TIMEOUT)
+    assert guest in last.driver.engine.succession.gate.held or last.driver.engine.table.by_name[guest].is_down
+
+
+def test_a_pause_that_others_have_too_stays_with_who_stood_still(world: World) -> None:
+    last = world.machines[2]
+    say(world, world.machines[0], Kind.PAUSE, "w-0", 0.0)
+    world.stop(last)
+    world.run(5.0)
+    world.go_on(last)
+    for _ in range(2):
+        world.run(EVERY_S)
+        assert states(world, "w-0") == {State.PAUSED}
+
+
+def cut_off(world: World, machine: Machine) -> None:
+    world.engine.cut_off.add(machine.name)
+    world.run(2.0)
+
+
+def test_a_pause_whose_end_a_member_has_not_read_is_not_taken_from_it(world: World) -> None:
+    """It does not reach the store; the others reach it, and have been silent towards all since."""
+    first, second, last = world.machines
+    say(world, first, Kind.PAUSE, "w-0", 0.0)
+    cut_off(world, last)
+    say(world, first, Kind.RESUME, "w-0")
+    for each in (first, second):
+        world.engine.cut_off.add(each.name)  # nobody can open an incident
+    world.hung["w-0"] = world.now
+    world.run(2.0 * EVERY_S)
+    for each in (first, second):
+        record = each.driver.engine.get("w-0")
+        assert record is not None
+        assert record.state is State.ALIVE, each.name
+    world.engine.cut_off.clear()
+    world.run(SETTLED_S)
+    assert world.leader().driver.engine.table.by_name["w-0"].is_down
+    world.hung.clear()
+    world.run(SETTLED_S)
+
+
+def test_a_pause_that_a_member_has_not_read_is_not_ended_by_it(world: World) -> None:
+    """Who begins has it from the store, and asks that one alone."""
+    first, second, last = world.machines
+    cut_off(world, last)
+    say(world, first, Kind.PAUSE, "w-0", 0.0)
+    world.kill(second)
+    world.parted.add(frozenset((first.name, second.name)))
+    world.start(second)
+    world.run(2.0 * SETTLED_S)
+    record = second.driver.engine.get("w-0")
+    assert record is not None
+    assert record.state is State.PAUSED
+    world.parted.clear()
+    world.engine.cut_off.clear()
+    world.run(EVERY_S)
+    assert states(world, "w-0") == {State.PAUSED}
+
+
+@pytest.mark.parametrize("kind", [Kind.PAUSE, Kind.RESUME])
+def test_what_is_said_to_one_member_alone_stays_with_it(world: World, kind: Kind) -> None:
+    """Whether the others have a pause or not, and the worker is silent or not, and who begins again meanwhile."""
+    first, second, last = world.machines
+    if kind is Kind.RESUME:
+        say(world, first, Kind.PAUSE, "w-0", 0.0)
+    message = Message(kind, "w-0", None, 0.0, None, (0.0,) if kind is Kind.PAUSE else ())
+    view: Any = SimpleNamespace(driver=last.driver, cluster=lambda: last.cluster)
+    world.on(last, partial(OPS["tell"], view, {"frame": encode(message), "here": True}))
+    others, here = (State.ALIVE, State.PAUSED) if kind is Kind.PAUSE else (State.PAUSED, State.ALIVE)
+    for each in (None, second):
+        if each is not None:
+            begins_again(world, each)
+        world.run(1.5 * EVERY_S)
+        found = [machine.driver.engine.table.by_name["w-0"].state for machine in world.machines]
+        assert found == [others, others, here], each
+    if kind is Kind.PAUSE:
+        say(world, first, Kind.RESUME, "w-0")
+    else:
+        say(world, first, Kind.PAUSE, "w-0", 0.0)
+    assert states(world, "w-0") == {others}
+
+
+def test_who_has_it_paused_hears_its_worker(world: World) -> None:
+    """The pause is over, and a member that does not reach the store does not know that. It alone hears the
+    worker."""
+    first = world.machines[0]
+    last = next(each for each in world.machines if each is not world.leader())
+    say(world, first, Kind.PAUSE, "w-0", 0.0)
+    cut_off(world, last)
+    say(world, next(each for each in world.machines if each is not last), Kind.RESUME, "w-0")
+    world.deaf |= {("w-0", each.name) for each in world.machines if each is not last}
+    world.run(4.0 * TIMEOUT)
+    assert world.verdicts == 0
+    assert last.driver.engine.table.by_name["w-0"].state is State.PAUSED
+    world.hung["w-0"] = world.now
+    world.run(4.0 * TIMEOUT)
+    assert world.verdicts == 1
+
+
+def test_a_pause_that_was_read_late_and_ended_too_early_ends_with_no_other(world: World) -> None:
+    """Its clock is an hour ahead: it takes the pause for as old as it can be."""
+    last = world.machines[1]
+    assert last.skew == 3600.0
+    world.stop(last)
+    world.run(10.0 * world.ttl)
+    say(world, world.machines[0], Kind.PAUSE, "w-0", 60.0)
+    world.go_on(last)
+    world.run(30.0)
+    assert last.driver.engine.table.by_name["w-0"].state is State.ALIVE
+    for each in world.machines:
+        if each is not last:
+            world.on(each, each.cluster.registries.read_soon)
+    world.run(SETTLED_S)
+    found = [each.driver.engine.table.by_name["w-0"].state for each in world.machines if each is not last]
+    assert found == [State.PAUSED, State.PAUSED]

@@ -121,6 +121,8 @@ def _tell_here(view: ControlView, frame: bytes) -> Any:
     refused = driver.engine.take(frame, driver.now, driver.out, Principal.OPERATOR)
     if refused is not None:
         raise RequestRefused(refused.text)
+    if message.kind in (Kind.PAUSE, Kind.RESUME):
+        driver.engine.registry.was_said(message.name, pauses=message.kind is Kind.PAUSE, here=True)
     if message.name in driver.engine.table.released:
         driver.engine.table.released_here.add(message.name)
     return {"taken": True}

@@ -16,9 +16,11 @@ PART_WATCHED, PART_RELEASED = "watched", "released"
 
 def page(view: ControlView, part: str, offset: int) -> dict[str, Any]:
     """The rows from ``offset`` on, of what is watched or of what was released. ``removals``: where it has grown
-    from one page to the next, so many watchdogs were removed, and as many may have been passed over."""
+    from one page to the next, so many watchdogs were removed, and as many may have been passed over. ``words``:
+    which of the operators' words are applied here."""
     driver = view.driver
     engine, now = driver.engine, driver.now
+    words = engine.registry.words()  # applies those that waited, before the rows are read
     age = engine.registry.age
     if part == PART_RELEASED:
         found = list(islice(engine.table.released.items(), offset, offset + ROWS_MAX))
@@ -32,7 +34,7 @@ def page(view: ControlView, part: str, offset: int) -> dict[str, Any]:
     end = offset + count
     return {
         "rows": rows, "end": end, "more": end < total, "removals": engine.table.removals,
-        "whole": engine.registry.is_whole,
+        "whole": engine.registry.is_whole, "words": list(words),
     }  # fmt: skip
 
 

@@ -11,11 +11,15 @@ a worker that lives feeds again, and a watchdog that was released would never be
 
 A pause that this member has from its journal, from a word that was said before it began, or from another member,
 has perhaps ended since: it is *unproved*, until a member that knows all has told of it, and was read to the end.
+The end of a pause that was said to all may be missed, too: the worker has released the watchdog while this member
+stood still, or did not hear it. So it is unproved again where another one that was told of it says that there is
+none. What an operator has paused or resumed with one member alone is no matter of the others.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
@@ -74,6 +78,20 @@ class Entry(NamedTuple):
     """False: nothing says that its worker is there"""
 
 
+class Words(NamedTuple):
+    """Which of the operators' words a member has applied."""
+
+    identity: str
+    """of the store's data"""
+    since: int
+    """those after this revision while it ran, as they were said"""
+    revision: int
+    """all up to this one"""
+
+
+NO_WORDS = Words("", 0, 0)
+
+
 class WasMade(Protocol):
     """See ``Registry.was_made``."""
 
@@ -102,6 +120,12 @@ class Registry:
     """what a former run of this supervisor has left, and the member whose registry is read has not named"""
     unproved: set[str] = field(default_factory=set)
     """watchdogs whose pause has perhaps ended since it was known here"""
+    said_to_all: set[str] = field(default_factory=set)
+    """watchdogs that an operator has paused, with a word to all members"""
+    said_here: dict[str, tuple[Record, bool]] = field(default_factory=dict)
+    """watchdogs that an operator has paused or resumed since with this member alone, and whether paused"""
+    words: Callable[[], Words] = lambda: NO_WORDS
+    """those that this member has applied"""
     _told_of: dict[str, tuple[Entry, float]] = field(default_factory=dict)
     """what the member whose registry is read has told of those, and the deadline time then"""
     was_made: WasMade = lambda name, *, is_paused: None
@@ -113,7 +137,7 @@ class Registry:
         if record.is_group or self._succession.gate.is_local(record):
             return None
         details, standing, left = record.details, Standing.ALIVE, None
-        if self._succession.is_unheard(record):
+        if self._succession.is_unheard(record) or self._is_said_here(record):
             standing = Standing.LEFT
         elif record.state is State.WAITING:
             standing = Standing.WAITING
@@ -156,11 +180,23 @@ class Registry:
         """This member begins: what it has paused it has from its journal."""
         self.unproved.update(record.name for record in self._table if _is_paused(record))
 
+    def was_said(self, name: str, *, pauses: bool, here: bool = False) -> None:
+        """An operator has just said whether this one is paused; ``here``: to this member alone."""
+        self.unproved.discard(name)
+        self.said_to_all.discard(name)
+        self.said_here.pop(name, None)
+        if here and (record := self._table.by_name.get(name)) is not None:
+            self.said_here[name] = record, pauses
+        elif pauses and not here:
+            self.said_to_all.add(name)
+
     def begin(self) -> None:
         """The registry of another member begins to be read."""
         self._absent, self._told_of = {}, {}
         by_name = self._table.by_name
-        self.unproved = {name for name in self.unproved if (record := by_name.get(name)) and _is_paused(record)}
+        for names in (self.unproved, self.said_to_all):
+            names &= {name for name in names if (record := by_name.get(name)) and _is_paused(record)}
+        self.said_here = {name: each for name, each in self.said_here.items() if self._is_said_here(each[0])}
         if not self.is_whole:
             self._absent = {each.name: None for each in self._table if self._succession.is_unheard(each)}
 
@@ -174,12 +210,14 @@ class Registry:
             if record is not None and self._succession.is_unheard(record) and self._may_drop(record):
                 self._lifecycle.apply(record, Occurrence(Trigger.RELEASE), now, out)
 
-    def take(self, told: Entry, asked: float, now: float, out: list[Effect]) -> None:
-        """Another member watches this."""
+    def take(self, told: Entry, asked: float, now: float, out: list[Effect], *, ends_pause: bool = False) -> None:
+        """Another member watches this. ``ends_pause``: that one was told of its pause, too."""
         table, name = self._table, told.name
         self._absent.pop(name, None)
         if told.standing is Standing.LEFT:
             return
+        if ends_pause and name in self.said_to_all and told.standing is not Standing.PAUSED:
+            self.unproved.add(name)
         if (released := table.released.get(name)) is not None and self.age(released, asked) <= told.age:
             return
         record = table.by_name.get(name)
@@ -207,7 +245,7 @@ class Registry:
             record = self._table.by_name.get(name)
             if record is None or not self._is_doubted(record):
                 continue
-            self.unproved.discard(name)
+            self.was_said(name, pauses=told.standing is Standing.PAUSED)
             since = self.age(at, now)
             left = None if told.left is None else max(0.0, told.left - since)
             if told.standing is Standing.PAUSED:  # it ends as it does there
@@ -221,6 +259,12 @@ class Registry:
         """Whether it is paused, and that has perhaps ended."""
         is_others = not record.is_group and not self._succession.gate.is_local(record)
         return is_others and record.name in self.unproved and _is_paused(record)
+
+    def _is_said_here(self, record: Record) -> bool:
+        found = self.said_here.get(record.name)
+        if found is None or found[0] is not self._table.by_name.get(record.name):
+            return False
+        return not found[1] or _is_paused(record)
 
     def drop(self, name: str, age: float, asked: float, now: float, out: list[Effect]) -> None:
         """With another member this was released ``age`` seconds ago."""
@@ -243,7 +287,7 @@ class Registry:
 
     def _knows_more(self, record: Record, told: Entry, now: float) -> bool:
         """Whether the other member knows more of it: here it is silent, or was not heard since the start."""
-        if record.is_group or self._succession.gate.is_local(record):
+        if record.is_group or self._succession.gate.is_local(record) or self._is_said_here(record):
             return False
         unheard = self._succession.is_unheard(record)
         if unheard or not record.is_judged:

@@ -30,6 +30,7 @@ from banken_supervisor.coordination.store_thread import StoreThread
 from banken_supervisor.engine.claim_gate import OF_SILENCE
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import Event, EventType, RunStep
+from banken_supervisor.engine.registry import Words
 from banken_supervisor.engine.snapshot import PastIncident
 from banken_supervisor.engine.succession import Succession
 from banken_supervisor.runtime.brake import Brake
@@ -55,6 +56,9 @@ OVER_MAX = 100
 
 OF_PAUSES = frozenset({Kind.PAUSE, Kind.RESUME, Kind.RELEASE})
 """Words after which it is known whether a watchdog is paused."""
+
+LATE_TTLS = 3.0
+"""A word that is perhaps older, in times of ``ttl``, was read late."""
 
 AGAIN_S = 0.2
 """Seconds until the claims are asked for again, where the store did not answer a new leader."""
@@ -108,6 +112,7 @@ class Cluster:
         )
         engine = self._driver.engine
         engine.registry.was_made = self.words.was_made
+        engine.registry.words = lambda: self.words.applied(self._before.said, self._before.revision)
         self.brake = Brake(
             self.settings.brake, self.settings.ttl, engine.table, self._succession.gate, partial(self._say, "brake")
         )
@@ -122,7 +127,9 @@ class Cluster:
         )
         self.members.was_released = self.suspicions.was_released
         self._before = self._thread.view
-        self.registries = RegistryReading(self.members.links, self._driver, self.settings.ttl, self._became_whole)
+        self.registries = RegistryReading(
+            self.members.links, self._driver, self.settings.ttl, self._became_whole, self.words
+        )
 
     @property
     def view(self) -> View:
@@ -316,10 +323,18 @@ class Cluster:
 
     def _take_word(self, message: Message) -> None:
         driver, name = self._driver, message.name
-        self.registries.note_word(name)
         if message.kind in OF_PAUSES:
-            driver.engine.registry.unproved.discard(name)
+            driver.engine.registry.was_said(name, pauses=message.kind is Kind.PAUSE)
+        if message.kind is Kind.PAUSE and self._may_be_late(name):
+            self.registries.read_soon()
+            if message.args[0]:
+                self.words.was_late(name)
         driver.engine.tell(message, driver.now, driver.out)
+
+    def _may_be_late(self, name: str) -> bool:
+        """Whether the last word of this watchdog was perhaps read long after it was said."""
+        _, most = self._age_of(self.words.revision_of(name))
+        return most > LATE_TTLS * self.settings.ttl
 
     def _take_former(self, message: Message) -> None:
         """A pause that was said before this member began: the others know whether it has ended since."""
@@ -334,9 +349,9 @@ class Cluster:
         most = self._driver.engine.registry.age(times.before(mod) - self.settings.ttl, now)
         return times.age(mod, now), most
 
-    def _became_whole(self) -> None:
+    def _became_whole(self, words: Words) -> None:
         self._thread.set_eligible()
-        self.words.has_read_all()
+        self.words.has_read_all(words)
 
     def _is_shared(self, name: str) -> bool | None:
         record = self._driver.engine.get(name)

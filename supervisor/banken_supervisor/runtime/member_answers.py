@@ -10,7 +10,7 @@ from banken.protocol.limits import SECONDS_MAX, check_name, check_seconds
 from banken.protocol.messages import declare
 from banken_supervisor.control.registry_page import PART_WATCHED, ROWS_MAX
 from banken_supervisor.engine.hearing import Heard, Timer
-from banken_supervisor.engine.registry import Entry, Standing
+from banken_supervisor.engine.registry import NO_WORDS, Entry, Standing, Words
 from banken_supervisor.text.sanitize import ODD
 
 AGE_MAX = 1e10
@@ -41,6 +41,8 @@ class Page(NamedTuple):
     """how many watchdogs were removed there so far"""
     whole: bool
     """whether that member knows all"""
+    words: Words = NO_WORDS
+    """which of the operators' words it has applied"""
 
 
 def read_page(part: str, answer: Mapping[str, Any]) -> Page:
@@ -49,7 +51,8 @@ def read_page(part: str, answer: Mapping[str, Any]) -> Page:
     rows, end, removals = answer["rows"], answer["end"], answer["removals"]
     if type(rows) is not list or len(rows) > ROWS_MAX or type(end) is not int or type(removals) is not int:
         raise ValueError("no page of a registry")
-    page = Page([], [], end, answer["more"] is True, removals, answer["whole"] is True)
+    whole, words = answer["whole"] is True, _read_words(*answer.get("words", NO_WORDS))
+    page = Page([], [], end, answer["more"] is True, removals, whole, words)
     for each in rows:
         try:
             if part == PART_WATCHED:
@@ -59,6 +62,12 @@ def read_page(part: str, answer: Mapping[str, Any]) -> Page:
         except ODD:
             continue
     return page
+
+
+def _read_words(identity: Any, since: Any, revision: Any) -> Words:
+    if type(identity) is not str or type(since) is not int or type(revision) is not int:
+        raise ValueError("no words of operators")
+    return Words(identity, since, revision)
 
 
 def _read_entry(

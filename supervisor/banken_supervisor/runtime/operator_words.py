@@ -31,6 +31,7 @@ from banken_supervisor.coordination.records import (
 )
 from banken_supervisor.coordination.store import ABSENT, Away, Done, Refused, Snapshot, Store
 from banken_supervisor.coordination.store_thread import StoreThread
+from banken_supervisor.engine.registry import NO_WORDS, Words
 from banken_supervisor.text.cluster_text import of_store
 
 SHARED = {kind.name.lower(): kind for kind in (Kind.PAUSE, Kind.RESUME, Kind.EXTEND, Kind.RELEASE)}
@@ -71,6 +72,8 @@ class _Known(NamedTuple):
     """of its key"""
     at: float
     """wall clock of who wrote it: that is kept where the store's data are replaced, and count anew"""
+    paused: int = ABSENT
+    """``mod`` of the last one that was a pause"""
 
 
 class _Early(NamedTuple):
@@ -122,6 +125,8 @@ class OperatorWords:
     """whether this member has what was said before it began"""
     _read: Snapshot | None = None
     """the last answer"""
+    _since: int = ABSENT
+    """the revision from which on words were read as they were said"""
     _is_replaced: bool = False
     """the store's data were, and are to be read"""
     _again_at: float | None = None
@@ -181,8 +186,7 @@ class OperatorWords:
         """Read again what could not be read, and pause what is known now; ``now``: monotonic time."""
         if self._early and now >= self._look_at:
             self._look_at = now + EARLY_S
-            for name in [name for name in self._early if self._is_shared(name)]:
-                self._say_here(name, *self._early.pop(name))
+            self._say_early()
         if self._untaken and now >= self._look_for_at:
             self._look_for_at = now + EARLY_S
             for each in self._untaken.values():
@@ -203,12 +207,45 @@ class OperatorWords:
             if not is_paused:
                 self._say_here(name, *early)
 
-    def has_read_all(self) -> None:
-        """The registry of a member that knows all was read. What it does not watch was released since it was
-        paused: whoever comes under that name later is not paused."""
+    def has_read_all(self, words: Words) -> None:
+        """The registry of a member that knows all was read; it has applied these words. What it does not watch was
+        released since it was paused: whoever comes under that name later is not paused."""
         for name, early in list(self._early.items()):
-            if early.is_former and not self._is_shared(name):
+            if early.is_former and not self._is_shared(name) and not self.is_unknown(name, words):
                 del self._early[name]
+
+    def applied(self, said: int, revision: int) -> Words:
+        """Those that are applied here. ``said``: the revision of the last one that the store had at this
+        ``revision``."""
+        self._say_early()
+        read = self._read
+        if read is None or self._is_replaced:
+            return NO_WORDS
+        is_all = said <= read.revision
+        return Words(read.identity, self._since, max(read.revision, revision) if is_all else read.revision)
+
+    def revision_of(self, name: str) -> int:
+        """That of the last word of this watchdog that was read."""
+        return self._known.get(name, _NEVER).mod
+
+    def was_late(self, name: str) -> None:
+        """The last word of this watchdog was, and its pause may be over here before it is with the others."""
+        self._since = max(self._since, self.revision_of(name))
+
+    def is_unknown(self, name: str, words: Words) -> bool:
+        """Whether the last word of this watchdog is none of these."""
+        return self.revision_of(name) > (words.revision if self._is_of_same(words) else ABSENT)
+
+    def was_told(self, name: str, words: Words) -> bool:
+        """Whether the last pause of this watchdog is one of these."""
+        return self._is_of_same(words) and words.since < self._known.get(name, _NEVER).paused <= words.revision
+
+    def _is_of_same(self, words: Words) -> bool:
+        return self._read is not None and self._read.identity == words.identity
+
+    def _say_early(self) -> None:
+        for name in [name for name in self._early if self._is_shared(name)]:
+            self._say_here(name, *self._early.pop(name))
 
     def _done(self, number: int, name: str, answer: Done | Refused | Away | None) -> None:
         if isinstance(answer, Done):
@@ -244,7 +281,9 @@ class OperatorWords:
                 item = answer.items.get(WORDS + name)
                 word = None if item is None else _word(item.value)
                 is_newer = item is None or (word is not None and word.at > known.at)
-                self._known[name] = known._replace(mod=ABSENT if item is None or is_newer else item.mod)
+                mod = ABSENT if item is None or is_newer else item.mod
+                self._known[name] = known._replace(mod=mod, paused=ABSENT)
+            self._since = answer.revision
         self._apply(answer)
 
     def _apply(self, answer: Snapshot | Away) -> None:
@@ -255,15 +294,18 @@ class OperatorWords:
         is_other = self._read is not None and not _is_later(answer, self._read)
         if not is_other:
             self._read = answer
+        if fresh:
+            self._since = answer.revision
         for key, item in answer.items.items():
             name = key.removeprefix(WORDS)
             known = self._known.get(name, _NEVER)
             if item.mod <= known.mod:
                 continue
             word = _word(item.value)
-            self._known[name] = _Known(item.mod, known.at if word is None else word.at)
             if word is None:
+                self._known[name] = known._replace(mod=item.mod)
                 continue
+            self._known[name] = _Known(item.mod, word.at, item.mod if word.kind == "pause" else known.paused)
             mod = None if is_other else item.mod  # else of data that this member does not know to be replaced yet
             self._early.pop(name, None)
             if word.kind == "pause" and not self._is_shared(name):

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
+from typing import Protocol
 
 from banken_supervisor.control.registry_page import PART_RELEASED, PART_WATCHED
 from banken_supervisor.engine.driver import Driver
-from banken_supervisor.engine.registry import Standing
+from banken_supervisor.engine.registry import Standing, Words
 from banken_supervisor.runtime.member_answers import Page
 from banken_supervisor.runtime.member_links import MemberLink
 
@@ -41,8 +42,15 @@ PAGES_MAX = 20_000
 WORD_S = 0.5
 """Seconds, and a tenth of ``ttl``, after which all members have applied what an operator said."""
 
-WORDS_MAX = 1_000
-"""Watchdogs of which it is remembered when an operator's word of them was applied, the latest."""
+
+class SaidHere(Protocol):
+    """What operators have said, as far as this member has read it."""
+
+    def is_unknown(self, name: str, words: Words) -> bool:
+        """Whether the last word of this watchdog is none of these."""
+
+    def was_told(self, name: str, words: Words) -> bool:
+        """Whether the last pause of this watchdog is one of these."""
 
 
 @dataclass(slots=True)
@@ -65,12 +73,13 @@ class _Member:
 @dataclass(eq=False)
 class RegistryReading:
     """``links``: the connections to the other members, by name. ``ttl``: seconds. ``became_whole``: this member
-    knows all watchdogs now."""
+    knows all watchdogs now, by one that has applied these words of operators."""
 
     _links: Mapping[str, MemberLink]
     _driver: Driver
     _ttl: float
-    _became_whole: Callable[[], None]
+    _became_whole: Callable[[Words], None]
+    _said: SaidHere
     _members: dict[str, _Member] = field(default_factory=dict)
     _number: int = 0
     """of the last question"""
@@ -81,15 +90,11 @@ class RegistryReading:
     """of the last turn"""
     _words_since: float | None = None
     """since when this member has the operators' words"""
-    _said: dict[str, float] = field(default_factory=dict)
-    """by watchdog: deadline time at which an operator's word of it was applied, the latest last"""
 
-    def note_word(self, name: str) -> None:
-        """An operator's word of this watchdog was applied: others may not have it yet."""
-        self._said.pop(name, None)
-        self._said[name] = self._driver.now
-        if len(self._said) > WORDS_MAX:
-            del self._said[next(iter(self._said))]
+    def read_soon(self) -> None:
+        """An operator's word came late: the others know what has become of it."""
+        for each in self._members.values():
+            each.again_at = min(each.again_at, (self._now or 0.0) + self._settles_s)
 
     def ask_again(self) -> None:
         """Another one leads: it may know all."""
@@ -184,12 +189,12 @@ class RegistryReading:
         for name, age in page.released:
             engine.registry.drop(name, age, asked, now, out)
         for entry in page.watched:
-            said = self._said.get(entry.name)
-            if said is not None and said >= asked - self._settles_s:
+            if self._said.is_unknown(entry.name, page.words):
                 if engine.get(entry.name) is not None:
-                    continue  # the word is newer than what this member knew, perhaps
+                    continue  # the word is newer than what that member knew
                 entry = entry._replace(standing=Standing.ALIVE, left=None)
-            engine.registry.take(entry, asked, now, out)
+            ends_pause = self._said.was_told(entry.name, page.words)
+            engine.registry.take(entry, asked, now, out, ends_pause=ends_pause)
 
     def _finish(self, member: _Member, page: Page) -> None:
         registry = self._driver.engine.registry
@@ -199,4 +204,4 @@ class RegistryReading:
             took = member.again_at - AGAIN_S - member.began_at
             member.again_at += max(EVERY_S, took / SHARE_MAX) - AGAIN_S
             registry.end(self._driver.now, self._driver.out)
-            self._became_whole()
+            self._became_whole(page.words)

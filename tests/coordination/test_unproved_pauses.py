@@ -18,7 +18,7 @@ from banken_supervisor.engine.snapshot import Snapshot, checkpoint
 from banken_supervisor.engine.states import State
 from banken_supervisor.runtime.cluster import OF_PAUSES
 from banken_supervisor.runtime.operator_words import OperatorWords
-from banken_supervisor.runtime.registry_reading import RegistryReading
+from banken_supervisor.runtime.registry_reading import LATE_TTLS, RegistryReading
 from engine_kit import BOB
 
 from .memory_store import MemoryEngine
@@ -403,6 +403,21 @@ def test_a_workers_own_pause_is_not_compared(store: MemoryEngine) -> None:
     two.say(Kind.PAUSE, "w", 0.0)
     two.reads_all(one)
     assert two.state() is State.PAUSED
+
+
+@pytest.mark.parametrize(("left", "ends"), [(LATE_TTLS * 5.0 - 0.1, False), (LATE_TTLS * 5.0 + 0.1, True)])
+def test_a_pause_that_is_about_to_end_is_not_ended_sooner(store: MemoryEngine, *, left: float, ends: bool) -> None:
+    """With the other one, whose clock is ahead, it is over by its time."""
+    one, two = paused_for_all(store)
+    one.operator(Kind.PAUSE, 60.0)
+    two.words.read()
+    one.say(Kind.RESUME)
+    for each in (one, two):
+        each.jump(60.0 - left)
+        each.feed()
+    assert two.due_in() == pytest.approx(left, abs=0.05)
+    two.reads_all(one)
+    assert two.state() is (State.ALIVE if ends else State.PAUSED)
 
 
 def test_what_another_one_that_lacks_the_word_does_not_watch_may_still_be_paused(store: MemoryEngine) -> None:

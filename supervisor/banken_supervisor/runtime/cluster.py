@@ -43,7 +43,7 @@ from banken_supervisor.runtime.members import Members
 from banken_supervisor.runtime.open_incidents import OpenIncidents
 from banken_supervisor.runtime.operator_failures import OperatorFailures
 from banken_supervisor.runtime.operator_words import OperatorWords
-from banken_supervisor.runtime.registry_reading import RegistryReading
+from banken_supervisor.runtime.registry_reading import LATE_TTLS, RegistryReading
 from banken_supervisor.runtime.revision_times import RevisionTimes
 from banken_supervisor.runtime.spent_budgets import SpentBudgets
 from banken_supervisor.runtime.steps_for_leader import StepsForLeader
@@ -56,9 +56,6 @@ OVER_MAX = 100
 
 OF_PAUSES = frozenset({Kind.PAUSE, Kind.RESUME, Kind.RELEASE})
 """Words after which it is known whether a watchdog is paused."""
-
-LATE_TTLS = 3.0
-"""A word that is perhaps older, in times of ``ttl``, was read late."""
 
 AGAIN_S = 0.2
 """Seconds until the claims are asked for again, where the store did not answer a new leader."""

@@ -43,6 +43,11 @@ WORD_S = 0.5
 """Seconds, and a tenth of ``ttl``, after which all members have applied what an operator said."""
 
 
+LATE_TTLS = 3.0
+"""A word that is perhaps older, in times of ``ttl``, was read late. By as much a pause that was read in time may be
+over sooner with one member than with another one, where their hosts' clocks differ."""
+
+
 class SaidHere(Protocol):
     """What operators have said, as far as this member has read it."""
 
@@ -193,8 +198,14 @@ class RegistryReading:
                 if engine.get(entry.name) is not None:
                     continue  # the word is newer than what that member knew
                 entry = entry._replace(standing=Standing.ALIVE, left=None)
-            ends_pause = self._said.was_told(entry.name, page.words)
+            ends_pause = self._said.was_told(entry.name, page.words) and not self._ends_soon(entry.name)
             engine.registry.take(entry, asked, now, out, ends_pause=ends_pause)
+
+    def _ends_soon(self, name: str) -> bool:
+        """Whether its pause is about to be over here, and so is perhaps over elsewhere for no other reason."""
+        record = self._driver.engine.get(name)
+        details = None if record is None else record.details
+        return details is not None and details.paused_until < self._driver.now + LATE_TTLS * self._ttl
 
     def _finish(self, member: _Member, page: Page) -> None:
         registry = self._driver.engine.registry

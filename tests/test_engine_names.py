@@ -131,6 +131,16 @@ def test_a_pattern_declares_what_matches_it(bench: Bench) -> None:
     assert [record.declaration.timeout for record in bench.engine.table] == [7.0, 9.0, 8.0]
 
 
+@pytest.mark.parametrize("order", ["exact first", "pattern first"])
+def test_an_exact_name_of_the_config_comes_before_every_pattern(bench: Bench, order: str) -> None:
+    """Wherever it stands in the file."""
+    told = [("web-1", Declaration(2.0, 1.0, 2.0)), ("web-*", Declaration(60.0, 1.0, 60.0))]
+    bench.engine.rules.replace_patterns(told if order == "exact first" else reversed(told))
+    for name in ("web-1", "web-2"):
+        bench.feed(name)
+    assert [record.declaration.timeout for record in bench.engine.table] == [2.0, 60.0]
+
+
 def test_a_strangers_probe_is_refused(bench: Bench) -> None:
     """Only the supervisor's own token settles a hold."""
     bench.say(Kind.PROBE, "banken", b"guess", 1)

@@ -74,6 +74,9 @@ class Rules:
         exact = self._exact.get(name)
         if exact is not None or not self._patterns:
             return exact
+        named = self._patterns.get(name)  # wherever it stands in the config
+        if named is not None:
+            return named[1]
         return next((policy for matches, policy in self._patterns.values() if matches(name)), None)
 
 

@@ -20,6 +20,8 @@ __all__ = ["main"]
 
 def main() -> None:
     """The ``banken`` command: run it, and end the process with its exit code."""
+    if sys.stdout is None:  # closed (>&-): what we print goes nowhere
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the process ends
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character is shown its number; it is no reason to fall over.
         reconfigure = getattr(stream, "reconfigure", None)

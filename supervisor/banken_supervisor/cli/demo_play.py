@@ -123,13 +123,13 @@ class Demo:
                 stage.clear()
             tail = stage.log_tail()
         if self._caught:
-            click.echo("interrupted: every process was ended and the directory removed", file=sys.stderr)
+            click.echo("interrupted: every process was ended and the directory removed", err=True)
             return 128 + self._caught[0]
         missing = [reason] if reason else self.record.missing()
         if not reason:
             self._conclude(missing)
         if missing:
-            click.echo(f"\nNot as promised: {'; '.join(missing)}.", file=sys.stderr)
+            click.echo(f"\nNot as promised: {'; '.join(missing)}.", err=True)
             if tail:
                 click.echo(
                     "The last that the processes wrote:\n" + "\n".join(map(clean, tail.splitlines())), err=True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Collection
 from fnmatch import fnmatchcase
@@ -193,4 +192,4 @@ def description(event: dict[str, Any], unsaid: Collection[object] = UNSAID, most
 
 
 def _note(text: str) -> None:
-    click.echo(f"banken: {text}", file=sys.stderr)
+    click.echo(f"banken: {text}", err=True)

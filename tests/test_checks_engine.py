@@ -8,7 +8,7 @@ import pytest
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, Exit, Kind
-from banken_supervisor.engine.checks import RUNNER
+from banken_supervisor.engine.checks import RUNNER, START_S
 from banken_supervisor.engine.effects import EndIncident, Event, EventType, RunStep
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import NEVER, CheckRule, Policy
@@ -37,7 +37,7 @@ class Checked(Bench):
         policy = Policy(DECLARED, LADDER, depends_on=("db", *depends_on), check=RULE)
         engine.rules.declare(CHECK, policy)
         engine.watch(CHECK, self.now, self.out, awaited=awaited)
-        engine.checks.set([CHECK])
+        engine.checks.set([CHECK], self.now)
         self.out.clear()
 
     def result(self, passed: bool, text: str = "refused", took: float = 0.01) -> Any:
@@ -121,6 +121,22 @@ def test_the_silence_of_the_process_that_runs_them_convicts_nobody(bench: Checke
     assert bench.state(CHECK) is State.EXPIRED
 
 
+@pytest.mark.parametrize("rule", [RULE._replace(every=1.0), RULE._replace(fails=1)], ids=["every", "fails"])
+def test_a_check_that_a_reload_makes_stricter_has_a_timeout_from_then(bench: Checked, rule: CheckRule) -> None:
+    """Its last result is older than the new timeout, and was in time. A missing result is an incident as before."""
+    bench.live(TIMEOUT - 5)
+    policy = bench.engine.rules.policy_of(CHECK)
+    assert policy is not None
+    declared, timeout = DECLARED._replace(timeout=TIMEOUT / 10), TIMEOUT / 10
+    bench.engine.rules.declare(CHECK, policy._replace(declaration=declared, check=rule))
+    bench.engine.reconsider()
+    bench.engine.checks.set([CHECK], bench.now)
+    bench.live(timeout)
+    assert bench.state(CHECK) is State.ALIVE
+    bench.live(START_S + 2)
+    assert bench.state(CHECK) is State.EXPIRED
+
+
 def test_a_check_that_is_due_sooner_than_its_process_is_not_convicted_either() -> None:
     """The process has fallen silent, and is not due yet: what it would have said is waited for."""
     bench = Checked()
@@ -139,7 +155,7 @@ def test_one_check_of_an_owner_is_not_blamed_on_another(bench: Checked) -> None:
     other = f"{CHECK}-2"
     bench.engine.rules.declare(other, Policy(DECLARED, LADDER, depends_on=("db",), check=RULE))
     bench.engine.watch(other, bench.now, bench.out, awaited=True)
-    bench.engine.checks.set([CHECK, other])
+    bench.engine.checks.set([CHECK, other], bench.now)
     bench.say(Kind.RESULT, other, True, "", 0.0, EVERY, False, None)
     for name in (CHECK, other):
         for _ in range(FAILS):
@@ -251,7 +267,7 @@ def test_a_name_that_a_worker_had_is_the_checks_own_from_then_on() -> None:
     policy = Policy(DECLARED, LADDER, depends_on=("db",), check=RULE)
     engine.rules.declare(CHECK, policy)
     engine.reconsider()
-    engine.checks.set([CHECK])
+    engine.checks.set([CHECK], bench.now)
     record = engine.get(CHECK)
     assert record is not None
     fed_at = record.fed_at
@@ -326,7 +342,7 @@ def test_a_check_that_has_passed_since_a_restart_is_judged(bench: Checked, decla
     rule = CheckRule("app", "http", EVERY, FAILS)
     engine.rules.declare(check, Policy(DECLARED, LADDER, depends_on=("app",), check=rule))
     engine.watch(check, bench.now, out, awaited=True)
-    engine.checks.set([CHECK, check])
+    engine.checks.set([CHECK, check], bench.now)
     engine.on_purpose.program_down("app", bench.now, out, again=True, removed=False)
     engine.checks.owner_ended("app", bench.now, out, stays_down=False)
     engine.on_purpose.program_up("app", bench.now)

@@ -59,13 +59,16 @@ class Checks:
     _warn_at: float = 0.0
     _last_runner: ProcessIdentity | None = None
 
-    def set(self, names: Collection[str]) -> None:
-        """The checks that there are, by the operator's config; their policies are in force already."""
+    def set(self, names: Collection[str], now: float) -> None:
+        """The checks that there are, by the operator's config; their policies are in force already. One that has
+        changed has a whole timeout from now on: its last result came as often as it was asked for then."""
         found: dict[str, list[str]] = {}
         for name in names:
             record = self._table.by_name.get(name)
             if record is not None and (rule := rule_of(record)) is not None:
-                record.detailed()
+                details = record.detailed()
+                if details.check is not None and details.check.rule != rule and record.is_judged:
+                    details.held_until = now + START_S + record.declaration.timeout
                 self._table.forget_frames(record)
                 if record.owner is not None:  # a worker had the name, before the config gave it to a check
                     self._table.set_owner(record, None, [])

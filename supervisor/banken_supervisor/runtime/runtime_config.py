@@ -160,7 +160,7 @@ class RuntimeConfig:
         engine, now, out = driver.engine, driver.now, driver.out
         for name, policy in self.exact.items():
             engine.watch(name, now, out, awaited=policy.expect)
-        engine.checks.set([check.name for check in config.checks])
+        engine.checks.set([check.name for check in config.checks], now)
         targets.checks.set(config.checks, config.directory, config.settings.checks_at_once)
         targets.programs.settle_checks(engine, now, out)
         engine.quorums.set(config.groups, config.settings.declaration, now, out)

@@ -232,6 +232,19 @@ def test_a_removed_program_takes_what_it_fed_along(host: Host, named: bool) -> N
         assert not record.awaited
 
 
+def test_what_a_removed_program_fed_is_expected_where_the_config_says_so(host: Host) -> None:
+    """As after a start of the supervisor."""
+    host.engine.rules.declare("rank", Policy(TEN, expect=True))
+    host.engine.reconsider()
+    host.stopping.add("trainer")
+    host.end()
+    host.down(removed=True)
+    host.jump(TEN.grace - 1.0)
+    assert host.whats() == []
+    host.jump(2.0)
+    assert host.whats() == ["expired"]
+
+
 @pytest.mark.parametrize("told", [True, False])
 @pytest.mark.parametrize("why", [None, "KeyboardInterrupt"])
 def test_a_word_that_it_ends_releases_nothing(host: Host, told: bool, why: str | None) -> None:

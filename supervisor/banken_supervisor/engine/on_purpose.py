@@ -68,7 +68,7 @@ class OnPurpose:
         operator's config names it no longer."""
         self._until[program] = inf
         own = self._table.by_name.get(program)
-        if own is not None:
+        if own is not None and not removed:  # else the name is a group's now, or another worker's
             self.disown(own)
         self._quorums.count_stopped(program, is_stopped=not again and not removed)
         for record in self._concerned(program):
@@ -184,18 +184,22 @@ class OnPurpose:
         self._table.arm(record)
 
     def _abandon(self, record: Record, now: float, out: list[Effect]) -> None:
-        """Its program is no more. What the operator names is waited for, as before its first feed."""
+        """Its program is no more. What the operator names is waited for, or expected, as before its first feed."""
         if not self._rules.names(record.name):
             self._lifecycle.apply(record, Occurrence(Trigger.RELEASE, how=STOPPED), now, out)
             return
         self._lifecycle.await_feed(record, STOPPED, now, out)
+        if record.policy is not None and record.policy.expect:
+            self._lifecycle.apply(record, Occurrence(Trigger.REBORN), now, out)
 
     def _concerned(self, program: str) -> list[Record]:
         """Those that its processes feed, or fed last, and those that wait for it."""
         found = {record.name: record for record in self._table.of_program(program)}
         for name in (program, *self._left.get(program, ())):
             record = self._table.by_name.get(name)
-            if record is not None and (record.stopped_with == program or not self._has_process(record)):
+            if record is None or record.is_group:  # a reload may have made a group of the program's name
+                continue
+            if record.stopped_with == program or not self._has_process(record):
                 found[name] = record
         return list(found.values())
 

@@ -8,7 +8,7 @@ opens an incident at once. A program without a timeout in the config is judged b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -20,6 +20,7 @@ from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.exit_status import exit_text
 from banken_supervisor.engine.on_purpose import STOPPED
 from banken_supervisor.engine.policy import EXIT_ONLY, NEVER, Group, Policy, ProgramSpec, Readiness
+from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.states import State
 from banken_supervisor.processes.namespaces import SPACE
 from banken_supervisor.programs.engine.effects import ProgramEvent, ProgramEventType
@@ -53,6 +54,8 @@ class ProgramWatchdogs:
         """those of programs"""
         self.policies: dict[str, Policy] = {}
         """by program: the policy of its watchdog, if it has one"""
+        self.others: Mapping[str, Policy] = {}
+        """by watchdog that the config names and that is no program's: its policy"""
         self.heard: Callable[[ProgramEvent], None] = lambda event: None
         """called with each event, on the loop's thread"""
         self.news: Callable[[], None] = lambda: None
@@ -106,10 +109,13 @@ class ProgramWatchdogs:
 
     def apply(self, engine: Engine, now: float, out: list[Effect]) -> None:
         """Apply a changed config. ValueError: it is not possible, and nothing has changed."""
+        known = [program.name for program in self.manager.programs.all()]
         self._handle_events(self.manager.apply(self.specs, self.groups, now), engine, now, out)
-        for name in engine.on_purpose.down():
-            if self.manager.programs.get(name) is None:  # it was down already: there is no event
-                engine.on_purpose.program_down(name, now, out, again=False, removed=True)
+        for name in known:
+            if name not in self._specs:
+                engine.rules.forget(name)
+                if self.manager.programs.get(name) is None:  # it was down already: there is no event
+                    self._down(name, engine, now, out)
 
     def update_declarations(self, engine: Engine, now: float, out: list[Effect]) -> None:
         """The rules have changed: declare the watchdogs of programs again."""
@@ -225,7 +231,8 @@ class ProgramWatchdogs:
             self.heard(event)
             name, data, spec = event.name, event.data, self._specs.get(event.name)
             out.append(Event(EventType.PROGRAM, name, {"what": event.type.value, **data}))
-            _tell_checks(event, engine, now, out)
+            if spec is not None:  # else its checks, if there are any, are a watchdog's now
+                _tell_checks(event, engine, now, out)
             failed = event.type is kinds.FAILED and data.get("wanted", True)
             if failed or event.type in (kinds.EXITED, kinds.GAVE_UP):
                 ended.add(name)
@@ -238,7 +245,7 @@ class ProgramWatchdogs:
                 case kinds.STOPPED if engine.get(name) is None:  # it ended well, and stays down
                     engine.rules.forget(name)
                 case kinds.EXITED if spec is None:
-                    engine.forget(name, now, out)
+                    self._down(name, engine, now, out)
                 case kinds.EXITED if not engine.processes.ended_well(name, data["status"], now, out):
                     status = data["status"]
                     how = "it ended, exit status unknown" if status is None else exit_text(status)
@@ -295,9 +302,19 @@ class ProgramWatchdogs:
         return grace if grace < NEVER else engine.rules.times.grace
 
     def _down(self, name: str, engine: Engine, now: float, out: list[Effect]) -> None:
-        """It is stopped, and not started again by itself."""
-        engine.forget(name, now, out, STOPPED)
-        engine.on_purpose.program_down(name, now, out, again=False, removed=name not in self._specs)
+        """It is stopped, and not started again by itself. Where the config has removed it, its name may be a
+        group's or a watchdog's now."""
+        removed, record = name not in self._specs, engine.get(name)
+        if not (removed and record is not None and (record.is_group or self._is_of_another(record, engine))):
+            engine.forget(name, now, out, STOPPED)
+        engine.on_purpose.program_down(name, now, out, again=False, removed=removed)
+        if removed and (policy := self.others.get(name)) is not None:
+            engine.watch(name, now, out, awaited=policy.expect)
+
+    def _is_of_another(self, record: Record, engine: Engine) -> bool:
+        """Whether a process that is none of the program's feeds the watchdog that has its name now."""
+        owner = record.owner
+        return record.name in self.others and owner is not None and engine.table.program_of(owner) != record.name
 
     def _forget_those_down(self, engine: Engine, now: float, out: list[Effect]) -> None:
         """Forget restored watchdogs of programs that are down and stay down: they would get no feed. One that is

@@ -158,12 +158,14 @@ class RuntimeConfig:
         clock."""
         driver, config = targets.driver, self.config
         engine, now, out = driver.engine, driver.now, driver.out
+        # First, for what was a group's name may be a watchdog's now.
+        engine.quorums.set(config.groups, config.settings.declaration, now, out)
+        targets.programs.others = self.exact
         for name, policy in self.exact.items():
             engine.watch(name, now, out, awaited=policy.expect)
         engine.checks.set([check.name for check in config.checks], now)
         targets.checks.set(config.checks, config.directory, config.settings.checks_at_once)
         targets.programs.settle_checks(engine, now, out)
-        engine.quorums.set(config.groups, config.settings.declaration, now, out)
         targets.maintenance.set(engine.rules.windows())
         targets.notify(dict(config.outsiders))
 

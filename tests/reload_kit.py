@@ -127,23 +127,23 @@ class Reloads(Bench):
 
     def process(self, name: str) -> ProcessIdentity:
         pid = self.manager.pids[name]
-        return ProcessIdentity(SPACE, pid, pid, b"")
+        return ProcessIdentity(SPACE, pid, pid, b"once")
 
     def feed_from(self, program: str, name: str) -> None:
         """The process of a program feeds this name."""
         who = self.process(program)
-        self.say(Kind.FEED, name, who=who)
+        assert self.say(Kind.FEED, name, who=who) is None
         self.engine.on_purpose.belongs(who, program)
 
     def live(self, seconds: int, checks: Mapping[str, bool] | None = None) -> None:
         """Time passes. ``checks``: how the runs of each check end."""
-        for _ in range(seconds):
-            runner = self.process(RUNNER) if RUNNER in self.manager.pids else None
-            if runner is not None:
-                self.say(Kind.FEED, RUNNER, who=runner)
-                for name, passed in (checks or {}).items():
+        for half in range(2 * seconds):
+            if RUNNER in self.manager.pids:
+                runner = self.process(RUNNER)
+                assert self.say(Kind.FEED, RUNNER, who=runner) is None
+                for name, passed in (checks or {}).items() if half % 2 else ():
                     self.say(Kind.RESULT, name, passed, "seen", 0.01, 1.0, False, None, who=runner)
-            self.jump(1.0)
+            self.jump(0.5)
             self.programs.turn(self.engine, self.now, self.out, ready=False)
             self.settle()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engine_kit import ALICE, ends
 from reload_kit import Reloads
 
 CHECK = 'check = { exec = ["true"], every = "1s", fails = 2 }'
@@ -35,9 +36,9 @@ def after_a_start(tmp_path: Path, text: str) -> Reloads:
     return bench
 
 
-ENDS = ["at once", "slowly", "slowly, and its process is heard of last"]
+HOW = ["at once", "slowly", "slowly, and its process is heard of last"]
 CHANGES = [(before, after, "unfed", "at once") for before in KINDS for after in KINDS]
-CHANGES += [("program", after, is_fed, ends) for after in KINDS for is_fed in ("fed", "unfed") for ends in ENDS]
+CHANGES += [("program", after, is_fed, ends) for after in KINDS for is_fed in ("fed", "unfed") for ends in HOW]
 
 
 @pytest.mark.parametrize(("before", "after", "is_fed", "ends"), dict.fromkeys(CHANGES))
@@ -87,6 +88,34 @@ def test_a_worker_that_took_the_name_meanwhile_keeps_it(tmp_path: Path) -> None:
     assert bench.verdicts()["x"] == ("alive", None)
     bench.live(7, {"x/check": True})
     assert bench.verdicts()["x"] == ("expired", "timeout")
+
+
+NIGHTLY = '[[watchdog]]\nname = "nightly"\nexpect = true\ntimeout = "2s"\ngrace = "3s"\n'
+
+
+@pytest.mark.parametrize("change", ["none", "timeout"])
+def test_what_has_ended_well_is_not_expected_by_a_reload(tmp_path: Path, change: str) -> None:
+    bench = Reloads(tmp_path, NIGHTLY)
+    bench.feed("nightly")
+    ends(bench, ALICE, 0)
+    assert bench.verdicts() == {}
+    bench.reload(NIGHTLY if change == "none" else NIGHTLY.replace("2s", "1s"))
+    bench.live(10)
+    assert bench.verdicts() == {"nightly": ("waiting, not expected", None)}
+    bench.feed("nightly")
+    bench.live(10)
+    assert bench.verdicts() == {"nightly": ("expired", "timeout")}
+
+
+@pytest.mark.parametrize("before", ["", NIGHTLY.replace("expect = true\n", "")], ids=["new", "not expected"])
+def test_what_a_reload_says_is_expected_is_so_from_then(tmp_path: Path, before: str) -> None:
+    bench = Reloads(tmp_path, before)
+    bench.live(10)
+    bench.reload(NIGHTLY)
+    bench.live(2)
+    assert bench.verdicts() == {"nightly": ("waiting", None)}
+    bench.live(2)
+    assert bench.verdicts() == {"nightly": ("expired", "grace")}
 
 
 @pytest.mark.parametrize("order", ["exact first", "pattern first"])

@@ -114,7 +114,7 @@ class RuntimeConfig:
         """Apply this config, before the loop's first turn."""
         self._pass_settings(targets)
         targets.programs.set(self.specs, self.config.groups, self.programs)
-        self._conditions(targets)
+        self._conditions(targets, {})
 
     def replace(self, former: RuntimeConfig, targets: ConfigTargets) -> None:
         """Replace an earlier config, on the loop's thread. No timer is lost. ValueError: nothing has changed."""
@@ -134,7 +134,7 @@ class RuntimeConfig:
                 driver.engine.undeclare(name, driver.now, driver.out)
         programs.update_declarations(driver.engine, driver.now, driver.out)  # new patterns may match programs
         driver.engine.reconsider()
-        self._conditions(targets)
+        self._conditions(targets, former.exact)
 
     def _pass_settings(self, targets: ConfigTargets) -> None:
         for name, function in self.callbacks.items():
@@ -153,16 +153,17 @@ class RuntimeConfig:
         rules.defaults = settings.for_undeclared
         rules.times = settings.declaration
 
-    def _conditions(self, targets: ConfigTargets) -> None:
+    def _conditions(self, targets: ConfigTargets, former: Mapping[str, Policy]) -> None:
         """Apply names, groups and maintenance. A watchdog in an open window is paused at the next check of the
-        clock."""
+        clock. ``former``: what the config named before; what was expected then may have ended well since."""
         driver, config = targets.driver, self.config
         engine, now, out = driver.engine, driver.now, driver.out
         # First, for what was a group's name may be a watchdog's now.
         engine.quorums.set(config.groups, config.settings.declaration, now, out)
         targets.programs.others = self.exact
         for name, policy in self.exact.items():
-            engine.watch(name, now, out, awaited=policy.expect)
+            was_expected = name in former and former[name].expect
+            engine.watch(name, now, out, awaited=policy.expect and not was_expected)
         engine.checks.set([check.name for check in config.checks], now)
         targets.checks.set(config.checks, config.directory, config.settings.checks_at_once)
         targets.programs.settle_checks(engine, now, out)

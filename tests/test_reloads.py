@@ -90,6 +90,20 @@ def test_a_worker_that_took_the_name_meanwhile_keeps_it(tmp_path: Path) -> None:
     assert bench.verdicts()["x"] == ("expired", "timeout")
 
 
+@pytest.mark.parametrize("owner", ["program", "watchdog"])
+def test_a_check_that_a_reload_removes_is_nothing_that_a_pattern_fits(tmp_path: Path, owner: str) -> None:
+    """Nothing would feed it: it would be an incident without an end."""
+    pattern = '[[watchdog]]\nname = "*"\ntimeout = "3s"\n'
+    without = KINDS[owner].replace(CHECK, "") + pattern
+    bench = Reloads(tmp_path, KINDS[owner] + pattern)
+    bench.live(5, {"x/check": True})
+    assert bench.verdicts()["x/check"] == ("alive", None)
+    bench.reload(without)
+    assert "x/check" not in bench.verdicts()
+    bench.live(10)
+    assert "x/check" not in bench.verdicts()
+
+
 NIGHTLY = '[[watchdog]]\nname = "nightly"\nexpect = true\ntimeout = "2s"\ngrace = "3s"\n'
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from banken.protocol.messages import Declaration, Feeders, Kind
+from banken.protocol.messages import Declaration, Exit, Feeders, Kind
 from banken_supervisor.engine.effects import Effect, EndIncident, Event, RunCallback, RunStep, StepRan, WatchProcess
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.ladder import Budget, Ladder, Step
-from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy
+from banken_supervisor.engine.policy import EXIT_ONLY, CheckRule, Group, Policy
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.snapshot import RETURN_S, SHARE_MAX, Snapshot
 from banken_supervisor.engine.states import State
@@ -363,6 +363,20 @@ def test_what_a_command_feeds_by_a_pattern_comes_back() -> None:
     house.crash(3600.0)
     assert said(house.run(3600.0)) == []
     assert house.state("backup-1") is State.ALIVE
+
+
+@pytest.mark.parametrize("ends", [Exit.NEVER, Exit.UNCLEAN])
+def test_a_check_that_is_no_more_is_nothing_that_a_pattern_fits(ends: Exit) -> None:
+    """Nothing would feed it. What is fed, under any name, goes on: as above."""
+    anything = TEN._replace(exit=ends)
+    rule = CheckRule("web", "exec true", 2.0, 2)
+    check = Policy(TEN._replace(exit=Exit.NEVER), depends_on=("web",), expect=True, check=rule)
+    house = House(**{"web/check": check, "*": Policy(anything, LADDER)})
+    house.feed("db/check", who=None, declared=None)
+    assert house.restart_now() == {"web/check", "db/check"}
+    del house.operators["web/check"]
+    assert house.restart_now() == {"db/check"}
+    assert house.restart_now() == {"db/check"}
 
 
 def test_the_new_config_is_in_force_at_once() -> None:

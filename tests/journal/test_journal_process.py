@@ -158,7 +158,7 @@ def test_what_it_raises_arrives_as_it_was(path: str, place: JournalProcess) -> N
         place.open(path, "run-2", Limits())
     assert seen.value.version == 7
     with closing(sqlite3.connect(path)) as other:
-        other.execute("PRAGMA user_version = 2")
+        other.execute(f"PRAGMA user_version = {schema.VERSION}")
         other.execute("PRAGMA application_id = 5")
         other.commit()
     with pytest.raises(JournalDamaged):

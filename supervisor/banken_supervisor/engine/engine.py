@@ -287,12 +287,13 @@ class Engine:
 
     def undeclare(self, name: str, now: float, out: list[Effect]) -> None:
         """The operator declares this name no longer. It is watched no longer, unless a pattern fits it or a process
-        owns it: then it goes on under that policy, and its incident, if it has one, stays open."""
+        owns it: then it goes on under that policy, and its incident, if it has one, stays open. Not so a check:
+        nothing would feed it."""
         self.rules.forget(name)
         record = self.get(name)
         if record is None:
             return
-        if self.rules.policy_of(name) is None and record.owner is None:
+        if record.is_check or (self.rules.policy_of(name) is None and record.owner is None):
             self.forget(name, now, out)
         else:
             self._declarations.follow_rules(record)

@@ -143,8 +143,9 @@ class Restore:
         name = checkpoint.name
         if not checkpoint.awaited and name not in self._table.by_name:
             return not self._is_program(name)
-        if checkpoint.owner is None and checkpoint.program is not None and not self._is_program(checkpoint.program):
-            return name not in self._table.by_name  # what it waits for is no more
+        waits_for = checkpoint.program if checkpoint.owner is None else None
+        if checkpoint.is_check or (waits_for is not None and not self._is_program(waits_for)):
+            return name not in self._table.by_name  # nothing runs it any more, or what it waits for is no more
         if checkpoint.owner is not None or name in self._table.by_name or self._is_program(name):
             return False
         return checkpoint.by in (By.OPERATOR, By.NOBODY) and self._rules.policy_of(name) is None

@@ -64,6 +64,8 @@ class Checkpoint(NamedTuple):
     """where several processes may feed it: those that are judged by themselves, or make the pool"""
     proved: bool = True
     """whether each of these processes said itself that it is this one; the caller's to set"""
+    is_check: bool = False
+    """nothing fed it but the runs of a check"""
 
     @property
     def processes(self) -> tuple[ProcessIdentity, ...]:
@@ -160,6 +162,7 @@ def checkpoint(record: Record, program: str | None, now: float) -> Checkpoint | 
     return Checkpoint(
         record.name, record.declaration, record.resolution, record.owner, record.state, left, record.by,
         record.awaited, maintained, record.stopped_with if record.owner is None else program, incidents, members,
+        is_check=record.is_check,
     )  # fmt: skip
 
 

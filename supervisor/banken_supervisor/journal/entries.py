@@ -58,6 +58,8 @@ class Declared:
     """where several processes may feed it: which do"""
     proved: bool = True
     """whether each of these processes said itself that it is this one"""
+    is_check: bool = False
+    """nothing fed it but the runs of a check"""
     changed: float = 0.0
     """wall clock of this change; 0: not known"""
     boot: str = ""

@@ -319,4 +319,5 @@ def _checkpoint_from(entry: Declared, incidents: int, clocks: ClockHistory) -> C
         max(entry.incidents, incidents),
         entry.members,
         entry.proved,
+        entry.is_check,
     )

@@ -186,6 +186,8 @@ def test_without_a_check_nothing_is_started_and_a_reload_brings_it_and_takes_it_
 def banken(bench: Running, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "banken_supervisor", *words]
     environment = {"HOME": str(bench.place), "PATH": os.environ["PATH"], "BANKEN_ADDRESS": bench.address}
+    if "PYTHONPATH" in os.environ:  # this checkout's sources, where others are installed
+        environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
     return subprocess.run(
         command, capture_output=True, text=True, timeout=30, check=False, env=environment, cwd=bench.place
     )

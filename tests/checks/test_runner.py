@@ -170,6 +170,22 @@ def test_a_change_of_the_config_keeps_what_stays_and_closes_what_goes() -> None:
     assert sorted(closed) == ["goes", "other", "stays"]
 
 
+def test_a_run_that_a_reload_ends_before_it_began_gives_its_place_back() -> None:
+    """The only place is taken, and in the same turn of the loop the check goes: the next one is run."""
+    first, second = Fake(passes, every=60.0), Fake(passes, every=60.0)
+
+    async def scene(runner: Runner, told: Told) -> None:
+        runner.set([wanted("first", first)])
+        runner._begin_due()
+        assert runner._running
+        runner.set([])
+        runner.set([wanted("second", second)])
+        await until(lambda: second.runs, "the place is free")
+        assert first.runs == []
+
+    play(scene, at_once=1)
+
+
 def test_a_program_without_a_process_is_not_looked_at_and_a_new_process_soon() -> None:
     check = Fake(passes, every=60.0)
 

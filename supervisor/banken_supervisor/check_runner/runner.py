@@ -212,10 +212,19 @@ class Runner:
 
     def _drop(self, entry: Entry) -> None:
         entry.is_gone = True
-        if entry.task is not None:
-            entry.task.cancel()
+        if (task := entry.task) is not None:
+            task.cancel()
+            task.add_done_callback(lambda ended: self._end(entry))  # one that has not begun runs no `finally`
         else:
             entry.subject.close()
+
+    def _end(self, entry: Entry) -> None:
+        """Its run is over, and its place free. May be called again."""
+        entry.task = None
+        self._running.pop(entry, None)
+        if entry.is_gone:
+            entry.subject.close()
+        self._wake.set()
 
     def _begin_due(self) -> None:
         now = self._loop.time()
@@ -284,11 +293,7 @@ class Runner:
                     break
                 self._delayed(entry.name, "is run again: the process that runs the checks stood still")
         finally:
-            entry.task = None
-            self._running.pop(entry, None)
-            if entry.is_gone:
-                entry.subject.close()
-            self._wake.set()
+            self._end(entry)
         self._plan_next(entry)
         self._tell(entry.name, found, took, max(0.0, entry.due - self._loop.time()))
 

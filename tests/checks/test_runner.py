@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from banken_supervisor.check_runner.runner import OVER_S, Runner, Wanted
+from banken_supervisor.check_runner.runner import OVER_S, Entry, Runner, Wanted
 from banken_supervisor.checks.outcome import Outcome
 from banken_supervisor.checks.subject import Subject
 
@@ -200,6 +200,45 @@ def test_a_program_without_a_process_is_not_looked_at_and_a_new_process_soon() -
         await until(lambda: len(check.runs) == 2, "the next process, too")
         runner.run_now("p/check")
         await until(lambda: len(check.runs) == 3, "and when it is asked for")
+
+    play(scene)
+
+
+def test_the_end_of_a_process_of_a_program_that_is_stopped_holds_up_no_other_check() -> None:
+    """Two processes end; while the first end is looked at the second comes, and then the program has none."""
+    held = asyncio.Event()
+
+    async def looks(subject: Subject) -> Outcome:
+        if len(checked.runs) == 2:
+            subject.run_now()  # another one ends
+            await held.wait()
+        elif len(checked.runs) == 1:
+            ended.append(subject)
+        return Outcome(True, "well")
+
+    ended: list[Subject] = []
+    checked, other = Fake(looks, every=2.0, limit=2.0), Fake(passes, every=0.1)
+
+    async def scene(runner: Runner, told: Told) -> None:
+        runner.set([wanted("p/check", checked, owner="p", program=True), wanted("other", other)])
+        runner.set_processes({"p": (4711, 9)})
+        await until(lambda: ended, "it runs")
+        ended[0].run_now()
+        await until(lambda: len(checked.runs) == 2, "it looks again")
+        runner.set_processes({"p": (0, 0)})
+        turns, plan = 0, runner._plan
+
+        def counted(entry: Entry) -> None:
+            nonlocal turns
+            turns += 1
+            assert turns < 100, "planned again and again"
+            plan(entry)
+
+        runner._plan = counted  # type: ignore[method-assign]
+        held.set()
+        before = len(other.runs)
+        await until(lambda: len(other.runs) >= before + 8, "the other goes on")
+        assert len(checked.runs) == 2
 
     play(scene)
 

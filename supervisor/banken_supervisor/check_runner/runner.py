@@ -239,6 +239,7 @@ class Runner:
             if entry.is_gone or entry.task is not None:
                 continue
             if entry.is_over or (entry.is_programs and not entry.subject.pid):
+                entry.end_at = None  # it would be due again at once, for ever
                 self._plan_next(entry)
                 continue
             if entry.told_at is not None:

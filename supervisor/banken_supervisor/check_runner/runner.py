@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count, islice
+from math import inf
 from typing import Protocol
 
 from banken_supervisor.check_runner.stalls import Stalls
@@ -37,6 +38,9 @@ DELAY_S = 0.05
 
 NAMED_MAX = 3
 """Running checks that the reason of a delay names."""
+
+RETRY_S = 1.0
+"""Seconds after which a check that could not be run is tried again, at the latest."""
 
 _SPREAD = 0.6180339887498949
 """Multiples of the golden ratio spread any number of checks evenly (Knuth, TAOCP 6.4)."""
@@ -273,8 +277,9 @@ class Runner:
                 entry.told_at = now
                 self._delayed(entry.name, why)
 
-    def _plan_next(self, entry: Entry) -> None:
-        """Its next run is at its phase, at least half of ``every`` after the last one was due."""
+    def _plan_next(self, entry: Entry, within: float = inf) -> None:
+        """Its next run is at its phase, at least half of ``every`` after the last one was due; or within so many
+        seconds."""
         now, every = self._loop.time(), entry.check.every
         after = max(now, entry.due + every / 2)
         entry.due = entry.phase + every * max(0.0, -(-(after - entry.phase) // every))
@@ -282,6 +287,7 @@ class Runner:
             entry.due = min(entry.due, max(now, entry.end_at))
         if entry.is_asked:
             entry.is_asked, entry.due = False, now
+        entry.due = min(entry.due, now + within)
         self._plan(entry)
 
     async def _run(self, entry: Entry) -> None:
@@ -295,6 +301,10 @@ class Runner:
                 self._delayed(entry.name, "is run again: the process that runs the checks stood still")
         finally:
             self._end(entry)
+        if found.passed is None:
+            self._plan_next(entry, RETRY_S)
+            self._delayed(entry.name, found.text)
+            return
         self._plan_next(entry)
         self._tell(entry.name, found, took, max(0.0, entry.due - self._loop.time()))
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, Field, model_validator
 
 from banken_supervisor.actions import options
-from banken_supervisor.checks.outcome import Outcome, outcome
+from banken_supervisor.checks.outcome import NotRunError, Outcome, outcome
 from banken_supervisor.checks.progress import Progress
 from banken_supervisor.checks.subject import Subject
 from banken_supervisor.text.durations import format_s
@@ -89,12 +89,14 @@ class CheckFields(BaseModel):
         except TimeoutError:
             so_far = f": {progress.text}" if progress.text else ""
             found = Outcome(False, f"no result within {format_s(self.limit)}{so_far}")
+        except NotRunError as fault:
+            found = Outcome(None, f"could not be run: {fault_text(fault)}")
         except OSError as fault:
             found = Outcome(False, fault_text(fault))
         return outcome(found.passed, found.text, hidden=self.hidden, certain=found.certain, process=found.process)
 
     async def look(self, subject: Subject, progress: Progress) -> Outcome:
-        """The kind's own part. OSError is a failure; it is cancelled when its time is over."""
+        """The kind's own part. OSError is a failure, but for NotRunError; it is cancelled when its time is over."""
         raise NotImplementedError
 
 

@@ -13,26 +13,34 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
+from banken_supervisor.checks.outcome import NotRunError
+
 T = TypeVar("T")
 
 THREADS_MAX = 64
-"""Calls that run at once. A further one fails at once: all others are stuck."""
+"""Calls that run at once. A further one is not begun: all others are stuck."""
 
-_running: dict[tuple[asyncio.AbstractEventLoop, Hashable], asyncio.Future[Any]] = {}
+NAMES_MAX = 32
+"""Of these, look-ups of names: while no DNS server answers, threads are left for what is looked at on this host."""
+
+NAME = "name"
+"""The first part of the key of a look-up of a name."""
+
+_running: dict[tuple[asyncio.AbstractEventLoop, tuple[Hashable, ...]], asyncio.Future[Any]] = {}
 
 
-class AllStuckError(OSError):
-    """No thread is left for the call."""
-
-
-async def call(key: Hashable, function: Callable[[], T]) -> T:
-    """The result of the function, which runs on a thread. Cancelling does not end the thread."""
+async def call(key: tuple[Hashable, ...], function: Callable[[], T]) -> T:
+    """The result of the function, which runs on a thread. Cancelling does not end the thread. NotRunError: no
+    thread is left."""
     loop = asyncio.get_running_loop()
     place = loop, key
     if (future := _running.get(place)) is None:
-        if len(_running) >= THREADS_MAX:
-            why = f"{THREADS_MAX} looks at files and names have not come back: this one is not begun"
-            raise AllStuckError(errno.EAGAIN, why)
+        for ended in [each for each in _running if each[0].is_closed()]:
+            del _running[ended]  # nobody takes its result
+        names = sum(other[0] == NAME for _, other in _running)
+        if len(_running) >= THREADS_MAX or (key[0] == NAME and names >= NAMES_MAX):
+            which = f"{names} look-ups of names" if key[0] == NAME else f"{len(_running)} looks at files and names"
+            raise NotRunError(errno.EAGAIN, f"{which} have not come back: this one is not begun")
         future = _running[place] = loop.create_future()
         # Of a result that nobody waits for any more, nothing is said.
         future.add_done_callback(lambda done: _running.pop(place, None) and done.exception() and None)
@@ -41,7 +49,7 @@ async def call(key: Hashable, function: Callable[[], T]) -> T:
             thread.start()
         except RuntimeError:
             future.cancel()
-            raise AllStuckError(errno.EAGAIN, "the system has no thread left") from None
+            raise NotRunError(errno.EAGAIN, "the system has no thread left") from None
     return await asyncio.shield(future)
 
 

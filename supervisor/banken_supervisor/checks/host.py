@@ -146,7 +146,7 @@ class Host(CheckFields):
             figures["load"] = load(), table.load
         if table.temperature is not None:
             progress.text = "its sensors do not answer"
-            heat = await call("sensors", hottest)
+            heat = await call(("sensors",), hottest)
             if heat is None:
                 return Outcome(False, "this machine has no sensor of temperature that can be read")
             figures["temperature"] = heat, table.temperature

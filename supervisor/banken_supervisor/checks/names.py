@@ -6,7 +6,7 @@ import socket
 from contextlib import suppress
 from ipaddress import ip_address
 
-from banken_supervisor.checks.blocking import call
+from banken_supervisor.checks.blocking import NAME, call
 
 ADDRESSES_MAX = 8
 """Addresses of one name that are tried."""
@@ -18,7 +18,7 @@ async def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tupl
         family = socket.AF_INET if ip_address(host).version == 4 else socket.AF_INET6
         return [(family, (host, port))]
     try:
-        found = await call(("name", host), lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
+        found = await call((NAME, host), lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
     except socket.gaierror as fault:
         raise OSError(fault.errno, f"{host} has no address: {fault.strerror}") from None
     except UnicodeError:

@@ -12,10 +12,15 @@ TEXT_MAX = 500
 """Characters of the text."""
 
 
+class NotRunError(OSError):
+    """The check could not be run, for want of something of ours: that says nothing of what it looks at."""
+
+
 class Outcome(NamedTuple):
     """Whether it passed, and what was expected and what came, in one line for people."""
 
-    passed: bool
+    passed: bool | None
+    """None: it could not be run, see NotRunError"""
     text: str
     certain: bool = False
     """False of ``passed`` that needs no second look: a held process was seen to end"""
@@ -36,7 +41,7 @@ def joined(lines: Sequence[str], longest: int) -> str:
 
 
 def outcome(
-    passed: bool,
+    passed: bool | None,
     text: str,
     *,
     hidden: Iterable[str] = (),

@@ -135,6 +135,9 @@ def _rows(control: Control, name: str | None) -> list[dict[str, Any]]:
 
 
 def _show(what: str, result: dict[str, Any]) -> None:
+    if result["passed"] is None:
+        click.echo(f"{clean(what)} {clean(result['text'])}")
+        return
     said = "passed" if result["passed"] else "failed"
     click.echo(f"{clean(what)} {said} in {format_s(round(result['took'], 4))}: {clean(result['text'])}")
 

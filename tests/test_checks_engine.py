@@ -209,6 +209,7 @@ def test_a_program_that_is_not_running_has_no_checks_to_judge() -> None:
     bench.live(200)
     assert bench.incidents() == []
     engine.checks.owner_started("db", bench.now, bench.out)
+    bench.jump(1.0)
     bench.result(True)
     for _ in range(FAILS):
         bench.result(False)
@@ -359,6 +360,26 @@ def test_a_check_that_has_passed_since_a_restart_is_judged(bench: Checked, decla
     for _ in range(FAILS):
         result(False)
     assert [data["cause"] for data in bench.incidents()] == [Cause.CHECK]
+
+
+def test_a_run_that_began_before_the_process_says_nothing_of_it() -> None:
+    """It has seen the last process answer: its pass does not end the grace of the new one."""
+    bench = Checked()
+    checks = bench.engine.checks
+    bench.result(True)
+    bench.engine.on_purpose.program_down("db", bench.now, bench.out, again=True, removed=False)
+    checks.owner_ended("db", bench.now, bench.out, stays_down=False)
+    bench.live(1)
+    bench.engine.on_purpose.program_up("db", bench.now)
+    checks.owner_started("db", bench.now, bench.out)
+    bench.jump(0.4)
+    bench.result(True, took=1.5)
+    assert bench.state(CHECK) is State.WAITING
+    for _ in range(FAILS + 1):
+        bench.result(False, took=0.1)
+    assert (bench.incidents(), bench.state(CHECK)) == ([], State.WAITING), "its grace is not over"
+    bench.result(True, took=0.1)
+    assert bench.state(CHECK) is State.ALIVE
 
 
 def test_a_check_that_its_process_could_not_run_yet_is_not_judged(bench: Checked) -> None:

@@ -47,6 +47,8 @@ class CheckState:
     delayed: str | None = None
     """why it could not be run when it was due; None: it could"""
     delayed_since: float = 0.0
+    began_at: float = -inf
+    """deadline time at which its program's process began: a run that began before has seen the one before"""
     heard_at: float = -inf
     """deadline time of the last result, or when it was last said why there is none"""
 

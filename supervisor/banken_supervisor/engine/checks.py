@@ -94,10 +94,7 @@ class Checks:
             text = f"results of {message.name!r} come from the process {RUNNER} alone"
             return Refusal("check", text)
         passed, text, took, until_next, is_certain, process = message.args
-        details = record.detailed()
-        state = details.check
-        if state is None or state.rule != rule:
-            state = details.check = CheckState(rule=rule)
+        details, state = record.detailed(), self._state_of(record)
         state.heard_at = now
         if passed is None:
             self._delay(record, rule, state, text, now, out)
@@ -116,6 +113,8 @@ class Checks:
         if rule.is_readiness:
             self._note_readiness(record, rule, result, now, out)
             return None
+        if passed and now - took < state.began_at:
+            return None  # it has seen the process before this one
         self._table.end_extension(record)
         if passed:
             state.failed = 0
@@ -170,10 +169,7 @@ class Checks:
         if runner is None or runner.state is not State.ALIVE or runner.fed_at < due:
             self._table.deadlines.arm(record, now + LOOK_AGAIN_S)  # nobody is convicted by that one's silence
         else:
-            details = record.detailed()
-            if details.check is None:
-                details.check = CheckState(rule=rule)
-            self._convict(record, rule, details.check, due, now, out)
+            self._convict(record, rule, self._state_of(record), due, now, out)
 
     def _convict(
         self, record: Record, rule: CheckRule, state: CheckState, due: float, now: float, out: list[Effect]
@@ -195,6 +191,8 @@ class Checks:
         for record in self._of(owner):
             if anew or not record.awaited:
                 self._start(record, now, out)
+            if anew:
+                self._state_of(record).began_at = now
 
     def owner_ended(self, owner: str, now: float, out: list[Effect], *, stays_down: bool) -> None:
         """This program is not running: its checks are not judged. ``stays_down``: it does not come up by itself,
@@ -231,6 +229,13 @@ class Checks:
             state.failed, state.delayed = 0, None
         self._table.await_feeds(record)
         self._lifecycle.apply(record, Occurrence(Trigger.REBORN), now, out)
+
+    def _state_of(self, record: Record) -> CheckState:
+        """What this check has shown; another one that has its name now has shown nothing."""
+        details, rule = record.detailed(), rule_of(record)
+        if details.check is None or details.check.rule != rule:
+            details.check = CheckState(rule=rule)
+        return details.check
 
     def _of(self, owner: str) -> list[Record]:
         found = map(self._table.by_name.get, self._table.checks_of.get(owner, ()))

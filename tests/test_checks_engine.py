@@ -40,8 +40,8 @@ class Checked(Bench):
         engine.checks.set([CHECK], self.now)
         self.out.clear()
 
-    def result(self, passed: bool, text: str = "refused", took: float = 0.01) -> Any:
-        return self.say(Kind.RESULT, CHECK, passed, text, took, EVERY, False, None)
+    def result(self, passed: bool, text: str = "refused", took: float = 0.01, *, provisional: bool = False) -> Any:
+        return self.say(Kind.RESULT, CHECK, passed, text, took, EVERY, False, None, provisional)
 
     def live(self, seconds: float) -> None:
         """Let time pass; the owner and the process that runs checks are heard."""
@@ -156,10 +156,10 @@ def test_one_check_of_an_owner_is_not_blamed_on_another(bench: Checked) -> None:
     bench.engine.rules.declare(other, Policy(DECLARED, LADDER, depends_on=("db",), check=RULE))
     bench.engine.watch(other, bench.now, bench.out, awaited=True)
     bench.engine.checks.set([CHECK, other], bench.now)
-    bench.say(Kind.RESULT, other, True, "", 0.0, EVERY, False, None)
+    bench.say(Kind.RESULT, other, True, "", 0.0, EVERY, False, None, False)
     for name in (CHECK, other):
         for _ in range(FAILS):
-            bench.say(Kind.RESULT, name, False, "refused", 0.0, EVERY, False, None)
+            bench.say(Kind.RESULT, name, False, "refused", 0.0, EVERY, False, None, False)
     assert [data.get("blamed") for data in bench.incidents()] == [None, None]
 
 
@@ -246,9 +246,9 @@ def test_nothing_but_results_counts_and_those_from_one_process_alone(bench: Chec
     """A worker that feeds a check, or says that it passed, is refused; so is a result in another one's name."""
     args = {Kind.FAIL: ("no",), Kind.LEAVING: (None,), Kind.NOTE: (1, None)}.get(kind, ())
     assert bench.say(kind, CHECK, *args) is not None
-    assert bench.say(Kind.RESULT, CHECK, False, "no", 0.0, 0.0, False, None, who=BOB) is not None
-    assert bench.say(Kind.RESULT, CHECK, False, "no", 0.0, 0.0, False, None, who=None) is not None
-    refused = bench.say(Kind.RESULT, "db", False, "no", 0.0, 0.0, False, None)
+    assert bench.say(Kind.RESULT, CHECK, False, "no", 0.0, 0.0, False, None, False, who=BOB) is not None
+    assert bench.say(Kind.RESULT, CHECK, False, "no", 0.0, 0.0, False, None, False, who=None) is not None
+    refused = bench.say(Kind.RESULT, "db", False, "no", 0.0, 0.0, False, None, False)
     assert refused is not None
     assert refused.reason == "unknown"
     record = bench.engine.get(CHECK)
@@ -350,7 +350,7 @@ def test_a_check_that_has_passed_since_a_restart_is_judged(bench: Checked, decla
     engine.checks.owner_started("app", bench.now, out)
 
     def result(passed: bool) -> None:
-        bench.say(Kind.RESULT, check, passed, "", 0.01, EVERY, False, None)
+        bench.say(Kind.RESULT, check, passed, "", 0.01, EVERY, False, None, False)
 
     for _ in range(FAILS + 1):
         result(False)
@@ -360,6 +360,20 @@ def test_a_check_that_has_passed_since_a_restart_is_judged(bench: Checked, decla
     for _ in range(FAILS):
         result(False)
     assert [data["cause"] for data in bench.incidents()] == [Cause.CHECK]
+
+
+def test_a_pass_without_anything_to_compare_with_ends_no_incident(bench: Checked) -> None:
+    """The process that runs the checks is another one, and looks for the first time."""
+    for _ in range(FAILS):
+        bench.result(False)
+    bench.result(True, provisional=True)
+    assert (bench.state(CHECK), len(bench.incidents())) == (State.EXPIRED, 1)
+    bench.result(True)
+    assert (bench.state(CHECK), bench.said()[-1]) == (State.ALIVE, "recovered")
+    bench.live(TIMEOUT - 1)
+    bench.result(True, provisional=True)
+    bench.live(TIMEOUT - 1)
+    assert bench.incidents() == [], "without one it is a pass like any other"
 
 
 def test_a_run_that_began_before_the_process_says_nothing_of_it() -> None:
@@ -387,7 +401,7 @@ def test_a_check_that_its_process_could_not_run_yet_is_not_judged(bench: Checked
     why = "is not run yet: all places (2) are taken"
     for _ in range(100):
         bench.live(EVERY)
-        bench.say(Kind.RESULT, CHECK, None, why, 0.0, 0.0, False, None)
+        bench.say(Kind.RESULT, CHECK, None, why, 0.0, 0.0, False, None, False)
     record = bench.engine.get(CHECK)
     assert record is not None
     state = record.detailed().check
@@ -397,7 +411,7 @@ def test_a_check_that_its_process_could_not_run_yet_is_not_judged(bench: Checked
     assert told == [f"{CHECK} {why}; a check is not judged before it was run"] * 2, "one in ten minutes"
     for _ in range(FAILS - 1):
         bench.result(False)
-        bench.say(Kind.RESULT, CHECK, None, why, 0.0, 0.0, False, None)
+        bench.say(Kind.RESULT, CHECK, None, why, 0.0, 0.0, False, None, False)
     assert bench.incidents() == []
     bench.result(False)
     assert (len(bench.incidents()), state.delayed) == (1, None)
@@ -405,7 +419,7 @@ def test_a_check_that_its_process_could_not_run_yet_is_not_judged(bench: Checked
 
 def test_silence_after_a_delay_is_judged(bench: Checked) -> None:
     bench.live(TIMEOUT - 1)
-    bench.say(Kind.RESULT, CHECK, None, "is not run yet", 0.0, 0.0, False, None)
+    bench.say(Kind.RESULT, CHECK, None, "is not run yet", 0.0, 0.0, False, None, False)
     bench.live(TIMEOUT - 1)
     assert bench.state(CHECK) is State.ALIVE
     bench.live(2)
@@ -419,7 +433,7 @@ def test_what_waits_to_be_ready_is_not_judged_while_the_check_of_that_is_not_run
     bench.engine.notified.begun("db", 20.0, bench.now)
     for _ in range(10):
         bench.live(EVERY)
-        bench.say(Kind.RESULT, CHECK, None, "is not run yet", 0.0, 0.0, False, None)
+        bench.say(Kind.RESULT, CHECK, None, "is not run yet", 0.0, 0.0, False, None, False)
     assert bench.incidents() == []
     bench.live(TIMEOUT + 1)
     (data,) = bench.incidents()
@@ -432,6 +446,6 @@ def test_the_last_result_of_a_check_that_is_removed_is_no_matter(bench: Checked)
     bench.out.clear()
     assert bench.result(True) is None
     assert not bench.out
-    refused = bench.say(Kind.RESULT, CHECK, True, "", 0.01, EVERY, False, None, who=BOB)
+    refused = bench.say(Kind.RESULT, CHECK, True, "", 0.01, EVERY, False, None, False, who=BOB)
     assert refused is not None
     assert refused.reason == "unknown"

@@ -18,7 +18,7 @@ from engine_kit import ALICE, BOB, Bench, told
 
 ARGS = dict.fromkeys(Kind, ()) | {
     Kind.FAIL: ("why",), Kind.PAUSE: (0,), Kind.EXTEND: (5,), Kind.NOTE: (1, None), Kind.WORK: (5, None),
-    Kind.LEAVING: (None,), Kind.RESULT: (True, "", 1.0, 1.0, False, None),
+    Kind.LEAVING: (None,), Kind.RESULT: (True, "", 1.0, 1.0, False, None, False),
 }  # fmt: skip
 del ARGS[Kind.PROBE]
 

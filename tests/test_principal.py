@@ -58,7 +58,7 @@ def test_every_kind_of_message_is_refused_for_another_name(bench: Bench) -> None
     bench.feed("other", who=BOB)
     kinds = dict.fromkeys(Kind, ()) | {
         Kind.FAIL: ("why",), Kind.PAUSE: (0,), Kind.EXTEND: (5,), Kind.NOTE: (1, None), Kind.WORK: (5, None),
-        Kind.LEAVING: (None,), Kind.RESULT: (True, "", 1.0, 1.0, False, None),
+        Kind.LEAVING: (None,), Kind.RESULT: (True, "", 1.0, 1.0, False, None, False),
     }  # fmt: skip
     del kinds[Kind.PROBE]
     for kind, args in kinds.items():

@@ -58,6 +58,7 @@ arguments = {
         seconds | st.just(0.0),
         st.booleans(),
         st.none() | st.tuples(st.integers(1, 2**32 - 1), st.integers(0, 2**63 - 1)),
+        st.booleans(),
     ),
     Kind.WORK: st.tuples(
         st.none() | seconds,

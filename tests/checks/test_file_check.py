@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.checks.frozen import dead_mount
-from tests.checks.kit import fails, footprint, made, many, passes
+from tests.checks.kit import fails, footprint, look, made, many, passes
 
 from banken.errors import Refused
 from banken_supervisor.checks.subject import Subject
@@ -70,6 +70,27 @@ def test_a_log_that_grows_stands_still_and_is_rotated(tmp_path: Path) -> None:
     passes(slow, subject)
     time.sleep(0.45)
     fails(slow, subject)
+
+
+def test_a_pass_is_provisional_until_it_was_seen_to_grow_or_to_change(tmp_path: Path) -> None:
+    """The first look has nothing to compare with, and neither has the next, if nothing happens."""
+    log, ahead = tmp_path / "log", time.time() + 3600
+    log.write_text("a\n")
+    os.utime(log, (ahead, ahead))
+    for check in ({"file": str(log), "grows": "1h"}, {"file": str(log), "age": "1h"}):
+        subject = Subject("it")
+        assert [look(check, subject)[::4] for _ in range(2)] == [(True, True)] * 2
+        with log.open("a") as file:
+            file.write("b\n")
+        ahead += 60
+        os.utime(log, (ahead, ahead))
+        assert [look(check, subject)[::4] for _ in range(2)] == [(True, False)] * 2
+    log.unlink()
+    subject = Subject("it")
+    assert not look({"file": str(log), "grows": "1h"}, subject).passed
+    log.write_text("")
+    assert look({"file": str(log), "grows": "1h"}, subject)[::4] == (True, False), "it was made meanwhile"
+    assert look({"file": str(log)})[::4] == (True, False), "this needs no earlier look"
 
 
 def test_a_file_from_the_future_is_judged_by_what_is_seen(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.checks.kit import fails, look, nothing_left, passes
 
 from banken.errors import Refused
 from banken_supervisor.checks.subject import Subject
+from banken_supervisor.checks.thresholds import PERCENT, Since, threshold
 from banken_supervisor.config.checks import parse_checks
 
 
@@ -63,6 +64,20 @@ def test_memory_swap_and_load() -> None:
 
 
 @pytest.mark.process
+def test_a_pass_is_provisional_until_each_limit_was_kept_once() -> None:
+    """CPU has no figure at the first look; what is exceeded then may have been so for long enough before."""
+    first = look({"host": {"cpu": "< 101 %", "memory": "< 100.1 %"}}, subject := Subject("it"))
+    assert (first.passed, first.provisional) == (True, True)
+    time.sleep(0.1)
+    second = look({"host": {"cpu": "< 101 %", "memory": "< 100.1 %"}}, subject)
+    assert (second.passed, second.provisional) == (True, False)
+    subject = Subject("it")
+    assert [look({"host": {"memory": "< 0.1 % for 1h"}}, subject).provisional for _ in range(2)] == [True, True]
+    since, limit = Since(), threshold("< 90 % for 1h", PERCENT, with_for=True)
+    figures = (10.0, 95.0, 95.0)
+    assert [since.judge({"memory": (each, limit)}).provisional for each in figures] == [False] * 3
+
+
 def test_cpu_rises_for_a_time_and_falls() -> None:
     """A loop on every core, for less than a second."""
     check, subject = {"host": {"cpu": "< 80 % for 300ms"}}, Subject("it")
@@ -91,6 +106,7 @@ exec "$2" -c "$3"
 LOOK = """
 import asyncio
 from banken_supervisor.checks.subject import Subject
+from banken_supervisor.checks.thresholds import PERCENT, Since, threshold
 from banken_supervisor.config.checks import parse_checks
 print(*asyncio.run(parse_checks({"host": {"temperature": "< 85"}})[0].run(Subject("it")))[:2])
 """

@@ -42,7 +42,8 @@ def test_its_end_is_noticed_at_once(program: str) -> None:
         subject = Subject("it", run_now=woken.set)
         check = made({"process": name})
         first = await check.run(subject)
-        assert first == (True, f"1 is there: pid {process.pid}", False, (process.pid, process_start(process.pid)))
+        found = process.pid, process_start(process.pid)
+        assert first == Outcome(True, f"1 is there: pid {process.pid}", process=found)
         began = time.monotonic()
         process.kill()
         await asyncio.wait_for(woken.wait(), 5)
@@ -147,10 +148,8 @@ def test_nginx_by_its_pid_file() -> None:
         check = {"pidfile": f"{nginx.directory}/pid", "name": "nginx", "limit": "1s"}
         subject = Subject("it")
         outcome = look(check, subject)
-        assert outcome == (
-            True, f"pid {nginx.process.pid} (nginx) is there", False,
-            (nginx.process.pid, process_start(nginx.process.pid)),
-        )  # fmt: skip
+        found = nginx.process.pid, process_start(nginx.process.pid)
+        assert outcome == Outcome(True, f"pid {nginx.process.pid} (nginx) is there", process=found)
         nginx.kill()
         outcome = look(check, subject)
         assert not outcome.passed

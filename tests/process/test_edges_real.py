@@ -60,7 +60,7 @@ SAMPLES: dict[Kind, tuple[Any, ...]] = {
     Kind.FEED: (), Kind.DECLARE: (), Kind.RELEASE: (), Kind.RESUME: (),
     Kind.FAIL: ("why",), Kind.PAUSE: (60.0,), Kind.EXTEND: (60.0,), Kind.NOTE: (7, "status"),
     Kind.PROBE: (b"token", 1), Kind.WORK: (60.0, Scope("GET /x", 1.0, 60.0, 1, "worker", "task")),
-    Kind.LEAVING: ("why",), Kind.RESULT: (True, "why", 1.0, 1.0, False, (1, 1)),
+    Kind.LEAVING: ("why",), Kind.RESULT: (True, "why", 1.0, 1.0, False, (1, 1), False),
 }  # fmt: skip
 
 ARGS: dict[str, dict[str, Any]] = {

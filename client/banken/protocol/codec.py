@@ -200,16 +200,17 @@ def _is_text(value: object, longest: int) -> bool:
 
 
 def _result(args: list[Any]) -> tuple[Any, ...]:
-    passed, text, took, until, certain, process = args
+    passed, text, took, until, certain, process, provisional = args
     is_known = passed is None or type(passed) is bool
-    if not is_known or type(certain) is not bool or not _is_text(text, limits.RESULT_MAX):
+    are_known = is_known and type(certain) is bool and type(provisional) is bool
+    if not are_known or not _is_text(text, limits.RESULT_MAX):
         wanted = f"true, false or nil, and a text of at most {limits.RESULT_MAX} characters"
-        raise WireError("result", f"a result is {wanted}; and whether it is certain is true or false")
+        raise WireError("result", f"a result is {wanted}; whether it is certain, or provisional, is true or false")
     if process is not None:
         if type(process) is not list or [*map(type, process)] != [int, int]:
             raise WireError("result", "the process that a check has found is nil or [pid, start]")
         process = read_identity([bytes(limits.BOOT_SIZE), *process, bytes(limits.NONCE_SIZE)])[1:3]
-    return passed, text, _seconds(took, "result", 0), _seconds(until, "result", 0), certain, process
+    return passed, text, _seconds(took, "result", 0), _seconds(until, "result", 0), certain, process, provisional
 
 
 def _arguments(kind: Kind, args: list[Any]) -> tuple[Any, ...]:

@@ -106,7 +106,7 @@ ARGUMENTS = dict.fromkeys(Kind, (0,)) | {
     Kind.PROBE: (2,),
     Kind.WORK: (2, 1),
     Kind.LEAVING: (1,),
-    Kind.RESULT: (6,),
+    Kind.RESULT: (7,),
 }
 """How many arguments may follow the declaration, by kind."""
 

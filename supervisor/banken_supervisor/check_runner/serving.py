@@ -80,11 +80,11 @@ async def _serve(address: str | None) -> None:
 
 def _tell(client: Client, name: str, found: Outcome, took: float, until_next: float) -> None:
     text = found.text[:RESULT_MAX]
-    _send(client, name, (found.passed, text, took, until_next, found.certain, found.process))
+    _send(client, name, (found.passed, text, took, until_next, found.certain, found.process, found.provisional))
 
 
 def _tell_delayed(client: Client, name: str, why: str) -> None:
-    _send(client, name, (None, why[:RESULT_MAX], 0.0, 0.0, False, None))
+    _send(client, name, (None, why[:RESULT_MAX], 0.0, 0.0, False, None, False))
 
 
 def _send(client: Client, name: str, args: tuple[Any, ...]) -> None:

@@ -93,7 +93,8 @@ class CheckFields(BaseModel):
             found = Outcome(None, f"could not be run: {fault_text(fault)}")
         except OSError as fault:
             found = Outcome(False, fault_text(fault))
-        return outcome(found.passed, found.text, hidden=self.hidden, certain=found.certain, process=found.process)
+        passed, text, certain, process, provisional = found
+        return outcome(passed, text, hidden=self.hidden, certain=certain, process=process, provisional=provisional)
 
     async def look(self, subject: Subject, progress: Progress) -> Outcome:
         """The kind's own part. OSError is a failure, but for NotRunError; it is cancelled when its time is over."""

@@ -44,6 +44,33 @@ class Last(NamedTuple):
     grown_at: float
     """monotonic seconds"""
     changed_at: float
+    has_grown: bool
+    """it was seen to grow, or to be made, since the first look"""
+    has_changed: bool
+
+    @classmethod
+    def absent(cls) -> Last:
+        """It was not there: when it is there, it has grown."""
+        return cls(0, 0, 0, 0.0, 0.0, has_grown=True, has_changed=True)
+
+    @classmethod
+    def first(cls, found: os.stat_result, now: float) -> Last:
+        """There is nothing to compare with."""
+        return cls(found.st_ino, found.st_size, found.st_mtime_ns, now, now, has_grown=False, has_changed=False)
+
+    def then(self, found: os.stat_result, now: float) -> Last:
+        """What follows it."""
+        has_grown = found.st_ino != self.inode or found.st_size > self.size
+        has_changed = found.st_ino != self.inode or found.st_mtime_ns != self.changed
+        return Last(
+            found.st_ino,
+            found.st_size,
+            found.st_mtime_ns,
+            now if has_grown else self.grown_at,
+            now if has_changed else self.changed_at,
+            self.has_grown or has_grown,
+            self.has_changed or has_changed,
+        )
 
 
 _GROWS = {"anyOf": [{"const": True}, options.duration_schema(0.001)]}
@@ -84,7 +111,7 @@ class File(CheckFields):
         try:
             found = await call(("file", self.file), partial(os.stat, self.file))
         except FileNotFoundError:
-            subject.kept = None
+            subject.kept = Last.absent()
             return Outcome(not self.exists, "it is not there")
         if not self.exists:
             return Outcome(False, "it is there, and should not be")
@@ -96,28 +123,21 @@ class File(CheckFields):
     def _judge(self, found: os.stat_result, subject: Subject) -> Outcome:
         now = time.monotonic()
         before = subject.kept
-        same = isinstance(before, Last) and before.inode == found.st_ino
-        last = before if same else Last(found.st_ino, found.st_size, found.st_mtime_ns, now, now)
-        assert isinstance(last, Last)
-        has_grown = not same or found.st_size > last.size
-        subject.kept = Last(
-            found.st_ino,
-            found.st_size,
-            found.st_mtime_ns,
-            now if has_grown or before is None else last.grown_at,
-            now if found.st_mtime_ns != last.changed else last.changed_at,
-        )
+        last = before.then(found, now) if isinstance(before, Last) else Last.first(found, now)
+        subject.kept = last
+        provisional = self.grows is not None and not last.has_grown
         age = time.time() - found.st_mtime
         words = [f"changed {format_s(max(0.0, age))} ago", shown(found.st_size, BYTES)]
         if age < -AHEAD_S:  # a clock was ahead, here or there: only what is seen to change counts
             words[0] = f"changed {format_s(-age)} in the future"
-            age = now - subject.kept.changed_at
+            age = now - last.changed_at
+            provisional |= self.age is not None and not last.has_changed
         wrong = []
         if self.age is not None and age > self.age:
             wrong.append(f"not changed for {format_s(age)}; {format_s(self.age)} are allowed")
         if self.size is not None and not self.size.passes(found.st_size):
             wrong.append(f"its size is {shown(found.st_size, BYTES)}, {self.size} was expected")
-        still = now - subject.kept.grown_at
-        if self.grows is not None and not has_grown and still >= self.grows:
+        still = now - last.grown_at
+        if self.grows is not None and before is not None and last.grown_at < now and still >= self.grows:
             wrong.append(f"it has not grown for {format_s(still)}, and has {shown(found.st_size, BYTES)}")
-        return Outcome(not wrong, "; ".join(wrong or words))
+        return Outcome(not wrong, "; ".join(wrong or words), provisional=provisional and not wrong)

@@ -126,7 +126,7 @@ class Host(CheckFields):
         from banken_supervisor.checks.host_figures import disk, hottest, load
 
         kept = subject.kept = subject.kept if isinstance(subject.kept, Earlier) else Earlier()
-        table, figures = self.host, dict[str, tuple[float, Threshold]]()
+        table, figures = self.host, dict[str, tuple[float | None, Threshold]]()
         for each in table.disk or ():
             progress.text = f"the file system of {each.path} does not answer"
             figures[f"disk {each.path}"] = (
@@ -150,10 +150,9 @@ class Host(CheckFields):
             if heat is None:
                 return Outcome(False, "this machine has no sensor of temperature that can be read")
             figures["temperature"] = heat, table.temperature
-        if table.cpu is not None and (busy := self._cpu(kept)) is not None:
-            figures["cpu"] = busy, table.cpu
-        passed, text = kept.since.judge(figures)
-        return Outcome(passed, text or "cpu: the first look has nothing to compare with")
+        if table.cpu is not None:
+            figures["cpu"] = self._cpu(kept), table.cpu
+        return kept.since.judge(figures)
 
     def _cpu(self, kept: Earlier) -> float | None:
         """Percent of all cores since the last run; None: there was none."""

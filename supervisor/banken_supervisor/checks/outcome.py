@@ -23,10 +23,12 @@ class Outcome(NamedTuple):
     """None: it could not be run, see NotRunError"""
     text: str
     certain: bool = False
-    """False of ``passed`` that needs no second look: a held process was seen to end"""
+    """of a failure: it needs no second look, a held process was seen to end"""
     process: tuple[int, int] | None = None
     """pid and start (ticks since boot) of the process that was found; steps of a ladder act on it where the name
     has none of its own"""
+    provisional: bool = False
+    """of a pass: it needs a second look, there is nothing to compare with yet. It ends no incident"""
 
 
 def joined(lines: Sequence[str], longest: int) -> str:
@@ -47,8 +49,9 @@ def outcome(
     hidden: Iterable[str] = (),
     certain: bool = False,
     process: tuple[int, int] | None = None,
+    provisional: bool = False,
 ) -> Outcome:
     """The same with a text of one line that can be shown anywhere. ``hidden``: what it must not show."""
     # Cut after secrets are out: half of one would be shown otherwise.
     text = text[: 16 * TEXT_MAX]
-    return Outcome(passed, line(redact(text, hidden), TEXT_MAX), certain, process)
+    return Outcome(passed, line(redact(text, hidden), TEXT_MAX), certain, process, provisional)

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from banken_supervisor.actions import options
+from banken_supervisor.checks.outcome import Outcome
 from banken_supervisor.text.durations import format_s
 from banken_supervisor.text.quoting import kind_of, quoted
 
@@ -120,15 +121,22 @@ class Since:
 
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
+        self._kept: set[str] = set()
+        """limits that were kept once"""
 
-    def judge(self, found: Mapping[str, tuple[float, Threshold]]) -> tuple[bool, str]:
-        """Whether all pass, or have failed for too short a time; and all figures in words, the bad ones first."""
+    def judge(self, found: Mapping[str, tuple[float | None, Threshold]]) -> Outcome:
+        """Whether all pass, or have failed for too short a time; with all figures, the bad ones first. None is one
+        that the first look does not have. A pass is provisional while there is such a one, or one that was not kept
+        since the first look: nobody knows for how long before that."""
         now = monotonic()
-        bad, good = [], []
+        bad, good, missing = [], [], [name for name, (value, _) in found.items() if value is None]
         for name, (value, limit) in found.items():
+            if value is None:
+                continue
             words = f"{name} {shown(value, limit.unit)}"
             if limit.passes(value):
                 self._since.pop(name, None)
+                self._kept.add(name)
                 good.append(words)
                 continue
             lasted = now - self._since.setdefault(name, now)
@@ -136,6 +144,6 @@ class Since:
                 bad.append(f"{words}, {limit} was expected")
             else:
                 good.append(f"{words} for {format_s(lasted)} (allowed: {format_s(limit.for_s)})")
-        for name in self._since.keys() - found.keys():
-            del self._since[name]
-        return not bad, "; ".join([*bad, *good])
+        text = "; ".join([*bad, *good]) or f"{', '.join(missing)}: the first look has nothing to compare with"
+        is_open = bool(missing) or not self._since.keys() <= self._kept
+        return Outcome(not bad, text, provisional=not bad and is_open)

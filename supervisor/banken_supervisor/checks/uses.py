@@ -85,7 +85,7 @@ class Uses(CheckFields):
             found = await call(("uses", *kept.process), partial(usage, *kept.process))
         except ProcessLookupError:
             return Outcome(False, f"pid {subject.pid} has ended")
-        figures: dict[str, tuple[float, Threshold]] = {}
+        figures: dict[str, tuple[float | None, Threshold]] = {}
         values: dict[str, Any] = {
             "memory": found.memory, "files": found.files, "children": found.children, "age": found.age_s,
             "cpu": self._cpu(kept, found.cpu_of, found.cpu_s),
@@ -93,10 +93,8 @@ class Uses(CheckFields):
         for key, limit in self.uses.limits().items():
             if key == "files" and found.files < 0:
                 return Outcome(False, "its open files cannot be seen: they are another user's")
-            if values[key] is not None:
-                figures[key] = values[key], limit
-        passed, text = kept.since.judge(figures)
-        return Outcome(passed, text or "cpu: the first look has nothing to compare with")
+            figures[key] = values[key], limit
+        return kept.since.judge(figures)
 
     def _cpu(self, kept: Earlier, of: str, cpu_s: float) -> float | None:
         """Percent of a core since the last run; None: there was none."""

@@ -93,7 +93,7 @@ class Checks:
         if by is not Principal.LOCAL or who is None or runner is None or who[:3] != runner[:3]:
             text = f"results of {message.name!r} come from the process {RUNNER} alone"
             return Refusal("check", text)
-        passed, text, took, until_next, is_certain, process = message.args
+        passed, text, took, until_next, is_certain, process, is_provisional = message.args
         details, state = record.detailed(), self._state_of(record)
         state.heard_at = now
         if passed is None:
@@ -115,6 +115,8 @@ class Checks:
             return None
         if passed and now - took < state.began_at:
             return None  # it has seen the process before this one
+        if is_provisional and record.is_down:
+            return None  # it passes because there is nothing to compare with yet
         self._table.end_extension(record)
         if passed:
             state.failed = 0

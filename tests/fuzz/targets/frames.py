@@ -78,7 +78,15 @@ def arguments(chance: Random, kind: Kind) -> tuple[Any, ...]:
         Kind.PROBE: (b"12345678", chance.randrange(2**32)),
         Kind.WORK: (chance.choice((None, seconds(chance))), chance.choice((None, scope))),
         Kind.LEAVING: (chance.choice((None, "done")),),
-        Kind.RESULT: (chance.choice((True, None)), "no answer", seconds(chance), seconds(chance), False, None),
+        Kind.RESULT: (
+            chance.choice((True, None)),
+            "no answer",
+            seconds(chance),
+            seconds(chance),
+            False,
+            None,
+            False,
+        ),
     }
     return found.get(kind, ())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import pytest
@@ -331,6 +332,30 @@ def test_a_pause_of_the_owner_ends_in_its_checks_by_itself(bench: Checked) -> No
     bench.say(Kind.PAUSE, "db", 60.0)
     bench.live(61)
     assert (bench.state("db"), bench.state(CHECK)) == (State.ALIVE, State.PAUSED)
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(600.0, 599.0), (0.0, None)])
+def test_a_check_that_a_reload_brings_during_a_pause_of_its_owner_is_paused(
+    bench: Checked, seconds: float, left: float | None
+) -> None:
+    """For as long as that. One that was there, and was resumed by itself, is left alone."""
+    new = f"{CHECK}-2"
+    bench.say(Kind.PAUSE, "db", seconds)
+    bench.say(Kind.RESUME, CHECK)
+    bench.jump(1.0)
+    engine = bench.engine
+    engine.rules.declare(new, Policy(DECLARED, LADDER, depends_on=("db",), check=RULE))
+    engine.watch(new, bench.now, bench.out, awaited=True)
+    engine.checks.join_pauses(engine.checks.set([CHECK, new]), bench.now, bench.out)
+    assert (bench.state(CHECK), bench.state(new)) == (State.ALIVE, State.PAUSED)
+    record = engine.get(new)
+    assert record is not None
+    until = record.detailed().paused_until
+    assert until == (inf if left is None else bench.now + left)
+    bench.live(GRACE + TIMEOUT)
+    assert bench.state(new) is State.PAUSED
+    bench.say(Kind.RESUME, "db")
+    assert bench.state(new) is State.ALIVE
 
 
 @pytest.mark.parametrize("declaration", [TEN, Declaration(NEVER, NEVER, NEVER)])

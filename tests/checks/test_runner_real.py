@@ -183,6 +183,21 @@ def test_without_a_check_nothing_is_started_and_a_reload_brings_it_and_takes_it_
         assert set(bench.watchdogs()) == set()
 
 
+def test_a_check_that_a_reload_brings_during_a_pause_of_its_program_is_paused(tmp_path: Path) -> None:
+    first = f'{{ file = "{tmp_path}", every = "200ms" }}'
+    config = '[[program]]\nname = "p"\ncommand = "sleep 1000"\ngrace = "100ms"\ncheck = [{checks}]\n'
+    with running(config.format(checks=first)) as bench:
+        last(bench, "p/check", passed=True)
+        assert banken(bench, "pause", "p", "1h").returncode == 0
+        more = f'{first}, {{ file = "{tmp_path}/none", every = "200ms", fails = 1 }}'
+        (bench.place / "banken.toml").write_text(config.format(checks=more))
+        bench.home.ask("reload")
+        until(lambda: "p/check-2" in checks(bench), "it is there", START_S)
+        last(bench, "p/check-2", passed=False, more=2)
+        assert {row_of(bench, name)["state"] for name in ("p", "p/check", "p/check-2")} == {"paused"}
+        assert incidents(bench) == {}
+
+
 def banken(bench: Running, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "banken_supervisor", *words]
     environment = {"HOME": str(bench.place), "PATH": os.environ["PATH"], "BANKEN_ADDRESS": bench.address}

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from math import inf
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Message, ProcessIdentity
 from banken_supervisor.engine.check_state import CheckCounts, CheckState, Result
 from banken_supervisor.engine.effects import Effect, Event, EventType
-from banken_supervisor.engine.lifecycle import Lifecycle
+from banken_supervisor.engine.lifecycle import MAINTENANCE, Lifecycle
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.policy import CheckRule
@@ -59,10 +60,12 @@ class Checks:
     _warn_at: float = 0.0
     _last_runner: ProcessIdentity | None = None
 
-    def set(self, names: Collection[str], now: float) -> None:
-        """The checks that there are, by the operator's config; their policies are in force already. One that has
-        changed has a whole timeout from now on: its last result came as often as it was asked for then."""
+    def set(self, names: Collection[str], now: float) -> list[str]:
+        """The checks that there are, by the operator's config; their policies are in force already. Those that are
+        new. One that has changed has a whole timeout from now on: its last result came as often as it was asked
+        for then."""
         found: dict[str, list[str]] = {}
+        before = {name for names in self._table.checks_of.values() for name in names}
         for name in names:
             record = self._table.by_name.get(name)
             if record is not None and (rule := rule_of(record)) is not None:
@@ -75,6 +78,19 @@ class Checks:
                 self._table.arm(record)
                 found.setdefault(rule.of, []).append(name)
         self._table.checks_of = {owner: tuple(names) for owner, names in found.items()}
+        return [name for name in names if name not in before]
+
+    def join_pauses(self, names: Collection[str], now: float, out: list[Effect]) -> None:
+        """These checks are new: a pause of the owner is one of theirs, too."""
+        for record in map(self._table.by_name.get, names):
+            rule = None if record is None else rule_of(record)
+            owner = None if rule is None else self._table.by_name.get(rule.of)
+            if record is None or owner is None or owner.state is not State.PAUSED or record.state is State.PAUSED:
+                continue
+            until, is_windows = owner.detailed().paused_until, owner.detailed().maintained
+            seconds = None if until == inf else max(0.0, until - now)
+            by = MAINTENANCE if is_windows else None
+            self._lifecycle.apply(record, Occurrence(Trigger.PAUSE, until=until, seconds=seconds, by=by), now, out)
 
     # -- results --------------------------------------------------------------------------------------
 

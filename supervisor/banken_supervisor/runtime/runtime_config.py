@@ -164,9 +164,10 @@ class RuntimeConfig:
         for name, policy in self.exact.items():
             was_expected = name in former and former[name].expect
             engine.watch(name, now, out, awaited=policy.expect and not was_expected)
-        engine.checks.set([check.name for check in config.checks], now)
+        new = engine.checks.set([check.name for check in config.checks], now)
         targets.checks.set(config.checks, config.directory, config.settings.checks_at_once)
         targets.programs.settle_checks(engine, now, out)
+        engine.checks.join_pauses(new, now, out)
         targets.maintenance.set(engine.rules.windows())
         targets.notify(dict(config.outsiders))
 

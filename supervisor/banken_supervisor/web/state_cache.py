@@ -200,16 +200,19 @@ class StateCache:
                     self._broadcaster.send("changed", to_json({"rows": [], "gone": [], "summary": summary}))
 
     async def _read(self) -> None:
-        """Read everything, a page at a time."""
-        self._dirty.clear()
+        """Read everything, a page at a time. What open streams were not told yet is still looked up for them."""
         found: dict[str, str] = {}
         groups: set[str] = set()
         stopped: set[str] = set()
         pager = Pager()
         while pager.offset is not None:
-            texts, some, waiting, rest = await self._client.request(
-                "status", _as_texts, offset=pager.offset, limit=PAGE
-            )
+            try:
+                texts, some, waiting, rest = await self._client.request(
+                    "status", _as_texts, offset=pager.offset, limit=PAGE
+                )
+            except Unreachable as fault:
+                self._gone(str(fault))  # so that `up` follows, and all streams begin again
+                raise
             found.update(texts)
             groups.update(some)
             stopped.update(waiting)
@@ -255,11 +258,13 @@ class StateCache:
         self.groups.update(groups)
         self.stopped.difference_update(names)
         self.stopped.update(stopped)
-        known = [name for name in rest["gone"] if self._rows.pop(name, None) is not None]
-        self.groups.difference_update(known)
+        gone: list[str] = rest["gone"]
+        for name in gone:  # where all was read meanwhile, it is not in this copy, but in that of an open stream
+            self._rows.pop(name, None)
+        self.groups.difference_update(gone)
         summary = to_json(await self.read_summary()) if last else "null"
         rows = ",".join(texts.values())
-        self._broadcaster.send("changed", f'{{"rows":[{rows}],"gone":{to_json(known)},"summary":{summary}}}')
+        self._broadcaster.send("changed", f'{{"rows":[{rows}],"gone":{to_json(gone)},"summary":{summary}}}')
 
 
 def _as_texts(answer: Any) -> tuple[dict[str, str], list[str], list[str], Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +17,9 @@ from tests.checks.kit import fails, look, made, passes
 
 from banken.errors import Refused
 from banken.process_identity import process_start
+from banken_supervisor.checks import output
+from banken_supervisor.checks.outcome import NotRunError
+from banken_supervisor.checks.pattern_matching import TooSlowError, _Matcher
 from banken_supervisor.checks.subject import Subject
 from banken_supervisor.config.checks import parse_checks
 from banken_supervisor.programs.log_files import rotate
@@ -38,6 +43,52 @@ def log(tmp_path: Path) -> Path:
 
 def check(log: Path, output: Any = True, **more: Any) -> dict[str, Any]:
     return {"output": output, "log": str(log), "every": "2s", "limit": "2s"} | more
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_matcher_that_is_killed_or_stands_still_says_nothing_of_the_pattern(
+    sent: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For want of memory, say, or with the whole host: it is asked once more."""
+    matcher, started = _Matcher(), list[subprocess.Popen[bytes]]()
+    start = matcher._start
+
+    def started_and_struck() -> subprocess.Popen[bytes]:
+        process = start()
+        started.append(process)
+        if len(started) in strikes:
+            process.send_signal(sent)
+        return process
+
+    monkeypatch.setattr(matcher, "_start", started_and_struck)
+    strikes = {1}
+    try:
+        assert matcher.ask("b", ["a", "b", "c"], 0.2) == 1
+        assert len(started) == 2
+        matcher.close()
+        strikes = {3, 4}
+        with pytest.raises(NotRunError):
+            matcher.ask("b", ["b"], 0.2)
+        with pytest.raises(TooSlowError):
+            matcher.ask(HOSTILE, ["a" * 4000 + "!"], 5.0)
+    finally:
+        matcher.close()
+
+
+def test_lines_that_nobody_could_match_are_those_of_the_next_look(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject, raw = Subject("it"), check(log, r"step \d+")
+    fails(raw, subject)
+    write(log, "step 1\n")
+
+    def unable(*_: object) -> int | None:
+        raise NotRunError(errno.EAGAIN, "it does not answer")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(output, "newest_fit", unable)
+        assert look(raw, subject)[:2] == (None, "could not be run: it does not answer")
+    assert "step 1" in passes(raw, subject)
 
 
 def test_a_line_since_the_last_look_passes(log: Path) -> None:

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from banken_supervisor.actions import options
 from banken_supervisor.checks.base import CheckFields
-from banken_supervisor.checks.outcome import Outcome
+from banken_supervisor.checks.outcome import NotRunError, Outcome
 from banken_supervisor.checks.pattern_matching import TooSlowError, newest_fit
 from banken_supervisor.checks.progress import Progress
 from banken_supervisor.checks.subject import Subject
@@ -131,6 +131,7 @@ class Output(CheckFields):
         kept = subject.kept
         if not isinstance(kept, Read) or kept.of != of:
             kept = subject.kept = self._first(fd, found, subject, now, is_new=isinstance(kept, Read))
+        read = kept.file, kept.size, kept.begin
         grew = found.st_size > kept.size
         rest = b""
         if kept.file != file or found.st_size < kept.size:  # it was moved, or rotated: copied, and cut to nothing
@@ -142,7 +143,11 @@ class Output(CheckFields):
         lines = [each[:LINE_MAX].decode("utf-8", "replace") for each in _end.split(text) if each.strip()]
         if lines and grew:
             kept.last = lines[-1]
-        return self._outcome(kept, lines[-LINES_MAX:] if grew else [], now)
+        try:
+            return self._outcome(kept, lines[-LINES_MAX:] if grew else [], now)
+        except NotRunError:
+            kept.file, kept.size, kept.begin = read  # the next look has these lines, too
+            raise
 
     def _first(self, fd: int, found: os.stat_result, subject: Subject, now: float, *, is_new: bool) -> Read:
         """Nothing was read of this process's. ``is_new``: it was made since the last look, and lines before are

@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import json
 import select
+import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from time import monotonic
 
+from banken_supervisor.checks.outcome import NotRunError
+
 MATCHER = Path(__file__).with_name("matcher.py")
+
+TRIES = 2
+"""How often it is asked: what ended or did not answer without having computed says nothing of the pattern."""
 
 OVER_S = 1.0
 """Seconds beyond the limit that its answer may take, for it may have to be started."""
@@ -34,20 +41,26 @@ class _Matcher:
         self._process: subprocess.Popen[bytes] | None = None
 
     def ask(self, pattern: str, lines: list[str], limit: float) -> int | None:
-        """The number of the last line that fits. OSError: it cannot be asked."""
+        """The number of the last line that fits. TooSlowError: it has computed for too long, which ends it by a
+        signal of its own (matcher.py). OSError: it cannot be asked; NotRunError: it does not answer."""
         until = monotonic() + limit
         if not self._lock.acquire(timeout=limit):
             raise TimeoutError("other patterns take so long that this one had no turn")
         try:
-            process = self._process
-            if process is None or process.poll() is not None:
-                process = self._process = self._start()
-            answer = self._exchange(process, json.dumps([pattern, lines]).encode() + b"\n", until)
-            if answer:
-                found: int | None = json.loads(answer)
-                return found
-            self._end(process)
-            raise TooSlowError("takes too long for what the program writes")
+            question = json.dumps([pattern, lines]).encode() + b"\n"
+            for _ in range(TRIES):
+                process = self._process
+                if process is None or process.poll() is not None:
+                    process = self._process = self._start()
+                answer = self._exchange(process, question, until)
+                if answer:
+                    found: int | None = json.loads(answer)
+                    return found
+                self._end(process)
+                if process.returncode == -signal.SIGVTALRM:
+                    raise TooSlowError("takes too long for what the program writes")
+                until = monotonic() + limit  # it was killed, or stood still as all may have done
+            raise NotRunError(errno.EAGAIN, "the process that matches lines did not answer")
         finally:
             self._lock.release()
 

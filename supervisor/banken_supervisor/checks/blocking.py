@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import threading
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any, TypeVar
 
 from banken_supervisor.checks.outcome import NotRunError
@@ -51,6 +53,18 @@ async def call(key: tuple[Hashable, ...], function: Callable[[], T]) -> T:
             future.cancel()
             raise NotRunError(errno.EAGAIN, "the system has no thread left") from None
     return await asyncio.shield(future)
+
+
+async def reach(*paths: str) -> None:
+    """Return when the file systems of these paths answer. What then holds the loop (a connect, the start of a
+    command) does so for as long as that takes: on a dead mount for ever."""
+    for path in paths:
+        try:
+            await call(("file", path), partial(os.stat, path))
+        except NotRunError:
+            raise
+        except OSError:
+            pass  # an answer, too
 
 
 def _run(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], function: Callable[[], Any]) -> None:

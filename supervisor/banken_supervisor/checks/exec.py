@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Annotated, ClassVar
 
@@ -67,8 +68,13 @@ class Exec(CheckFields):
 
     async def look(self, subject: Subject, progress: Progress) -> Outcome:
         """Run it. Its end is awaited, not that of what it leaves behind, which is killed."""
+        from banken_supervisor.checks.blocking import reach
         from banken_supervisor.checks.command import Command, run_command
 
+        progress.text = f"the file system of {self.exec[0]}, or of {self.cwd}, does not answer"
+        paths = [self.cwd] if self.cwd != "/" else []  # that one answers: no thread for it
+        paths += [os.path.join(self.cwd, self.exec[0])] if "/" in self.exec[0] else []
+        await reach(*paths)
         progress.text = f"{self.exec[0]} has not ended"
         seen = await run_command(Command(self.exec, self.limit, self.user, self.env, self.cwd), subject)
         if seen.status is None:

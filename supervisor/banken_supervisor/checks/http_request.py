@@ -15,12 +15,14 @@ import re
 import ssl
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
 import h11
 
 from banken_supervisor.checks import json_values
+from banken_supervisor.checks.blocking import call
 from banken_supervisor.checks.connection import BODY_MAX, READ, connect
 from banken_supervisor.checks.progress import Progress
 from banken_supervisor.text.durations import format_s
@@ -37,7 +39,8 @@ _bytes = re.compile(r"(?:bytearray\()?\b(b(['\"]).*\2)\)?", re.DOTALL)
 _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
 """Reasons of OpenSSL's where what comes is no record of TLS."""
 
-_contexts: dict[tuple[str | None, int], ssl.SSLContext] = {}
+_contexts: dict[str | None, tuple[int, ssl.SSLContext]] = {}
+"""by the file of authorities, with the time of its last change"""
 
 
 class Request(NamedTuple):
@@ -146,13 +149,15 @@ async def ask(request: Request, progress: Progress) -> Answer:
 
 async def _ask_once(target: _Target, request: Request, progress: Progress) -> tuple[Answer, str | None]:
     """The answer, and where it leads, if that is to be followed."""
-    progress.text = f"the address of {target.host} is looked up"
-    sock = await connect(target.host, target.port, progress)
     options: dict[str, Any] = {}
     if target.scheme == "https":
-        progress.text = "connected, but TLS does not begin"
+        progress.text = f"the file system of {request.ca_file} does not answer"
         name = target.host if request.host is None else request.host.partition(":")[0]
-        options = {"ssl": _context(request.ca_file), "server_hostname": name}
+        options = {"ssl": await _context_of(request.ca_file), "server_hostname": name}
+    progress.text = f"the address of {target.host} is looked up"
+    sock = await connect(target.host, target.port, progress)
+    if options:
+        progress.text = "connected, but TLS does not begin"
     try:
         reader, writer = await asyncio.open_connection(sock=sock, limit=READ, **options)
     except BaseException:
@@ -250,16 +255,21 @@ async def _body(connection: h11.Connection, reader: asyncio.StreamReader, most: 
     return bytes(body), True
 
 
+async def _context_of(ca_file: str | None) -> ssl.SSLContext:
+    """A file that the operator names may lie on a dead mount."""
+    return _context(None) if ca_file is None else await call(("ca_file", ca_file), partial(_context, ca_file))
+
+
 def _context(ca_file: str | None) -> ssl.SSLContext:
     """Made again when the file has changed."""
-    key = ca_file, 0 if ca_file is None else os.stat(ca_file).st_mtime_ns
-    if key not in _contexts:
-        for old in [each for each in _contexts if each[0] == ca_file]:
-            del _contexts[old]
-        context = _contexts[key] = ssl.create_default_context(cafile=ca_file)
-        # From Python 3.13 on it refuses authorities of one's own that lack an extension; other clients take them.
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return _contexts[key]
+    changed = 0 if ca_file is None else os.stat(ca_file).st_mtime_ns
+    if (made := _contexts.get(ca_file)) is not None and made[0] == changed:
+        return made[1]
+    context = ssl.create_default_context(cafile=ca_file)
+    # From Python 3.13 on it refuses authorities of one's own that lack an extension; other clients take them.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    _contexts[ca_file] = changed, context
+    return context
 
 
 def _valid_s(writer: asyncio.StreamWriter) -> float | None:

@@ -110,9 +110,12 @@ class Unix(CheckFields):
 
     async def look(self, subject: Subject, progress: Progress) -> Outcome:
         """Connect, and have the talk."""
+        from banken_supervisor.checks.blocking import reach
         from banken_supervisor.checks.connection import connect_unix, talk
 
         began = monotonic()
+        progress.text = "its file system does not answer"
+        await reach(self.unix)
         progress.text = "it does not answer"
         with await connect_unix(self.unix) as sock:
             return await talk(sock, self.send, self.expect, progress, began)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from tests.checks import daemons, hostile
 from tests.checks.kit import fails, footprint, free_port, look, made, many, nothing_left, passes
+
+from banken_supervisor.checks import connection
 
 PING = {"send": "PING\r\n", "expect": "+PONG", "every": "1s", "limit": "300ms"}
 
@@ -53,6 +57,42 @@ def test_a_server_that_listens_and_never_accepts_is_connected_but_says_nothing()
     with hostile.deaf() as port, nothing_left():
         assert "connected in" in passes({"tcp": f"127.0.0.1:{port}", "limit": "300ms"})
         assert "nothing came" in fails({"tcp": f"127.0.0.1:{port}", "expect": "x", "limit": "300ms"})
+
+
+@pytest.fixture
+def full() -> Iterator[int]:
+    """A port whose queue is full: what connects gets no answer."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        port: int = server.getsockname()[1]
+        for _ in range(4):
+            other = stack.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(("127.0.0.1", port))
+        yield port
+
+
+def test_of_several_addresses_one_that_answers_is_enough(full: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it stands, beside those that refuse, and those that do not answer."""
+    check, ports = {"tcp": "several.example:1", "limit": "1s"}, list[int]()
+
+    async def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
+        return [(socket.AF_INET, ("127.0.0.1", port)) for port in ports]
+
+    monkeypatch.setattr(connection, "resolve", resolve)
+    refusing = free_port()
+    with hostile.deaf() as good, nothing_left():
+        for each in ([full, good], [full, full, good, full], [refusing, good], [good, full], [good, good]):
+            ports[:] = each
+            assert "connected in" in passes(check)
+        ports[:] = [refusing, refusing]
+        assert "Connection refused" in fails(check)
+        ports[:] = [refusing, full]
+        assert "127.0.0.1 port 1 does not answer" in fails(check)
+        ports.clear()
+        assert "several.example has no address" in fails(check)
 
 
 def test_a_server_that_drips_is_ended_by_the_limit() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+from collections import deque
 from time import monotonic
 
 from banken_supervisor.checks.names import resolve
@@ -20,6 +21,9 @@ READ = 16 * 1024
 
 UNIX_MAX = 107
 """Bytes of the path of a Unix socket."""
+
+NEXT_S = 0.25
+"""Seconds after which the next address is tried beside those that do not answer."""
 
 FULL_S = 0.02
 """Seconds between two tries to connect to a Unix socket whose queue is full."""
@@ -70,18 +74,39 @@ async def connect_unix(path: str) -> socket.socket:
 
 
 async def connect(host: str, port: int, progress: Progress) -> socket.socket:
-    """A connected socket, of the first address of the host that takes it. OSError: of the last."""
-    last: OSError | None = None
-    for family, address in await resolve(host, port):
-        progress.text = f"{address[0]} port {port} does not answer"
-        try:
-            return await _connect(socket.socket(family, socket.SOCK_STREAM), address)
-        except OSError as fault:
-            last = fault
-    raise last or OSError(errno.EADDRNOTAVAIL, f"{host} has no address")
+    """A connected socket, of the first address of the host that takes it. OSError: of the last. Where one does not
+    answer, the next is tried beside it (RFC 8305, "happy eyeballs")."""
+    left = deque(await resolve(host, port))
+    if not left:
+        raise OSError(errno.EADDRNOTAVAIL, f"{host} has no address")
+    trying: set[asyncio.Task[socket.socket]] = set()
+    try:
+        while True:
+            if left:
+                family, address = left.popleft()
+                progress.text = f"{address[0]} port {port} does not answer"
+                trying.add(asyncio.create_task(_connect(family, address)))
+            await asyncio.wait(trying, timeout=NEXT_S if left else None, return_when=asyncio.FIRST_COMPLETED)
+            for task in [each for each in trying if each.done()]:
+                trying.remove(task)
+                try:
+                    return task.result()
+                except OSError:
+                    if not left and not trying:
+                        raise
+    finally:
+        for task in trying:
+            task.cancel()
+            task.add_done_callback(_close_unused)
 
 
-async def _connect(sock: socket.socket, address: tuple[str, int]) -> socket.socket:
+def _close_unused(task: asyncio.Task[socket.socket]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
+
+
+async def _connect(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, address)

@@ -36,7 +36,7 @@ ASK_S = 0.2
 """Seconds between two questions to the supervisor: what is to be run, which processes there are."""
 
 ALONE_S = 60.0
-"""Seconds without an answer after which it ends: its supervisor is gone, and did not end it."""
+"""Seconds without an answer after which it ends, if its supervisor is gone, and did not end it."""
 
 ANSWER_S = 5.0
 
@@ -100,14 +100,17 @@ class Work:
         self._runner = runner
         self._loop = loop
         self._version: str | None = None
+        self._supervisor = 0
+        """pid of the one that has answered"""
         self._made: dict[tuple[str, str], Check | Broken] = {}
         """by directory and table"""
 
     def ask_for_ever(self) -> None:
-        """Returns when the supervisor has not answered for ``ALONE_S``."""
+        """Returns when the supervisor is gone, and has not answered for ``ALONE_S``. One that is stopped is there:
+        as long as it is, this is its child."""
         heard = monotonic()
         with Control(self._address, timeout=ANSWER_S) as control:
-            while monotonic() - heard < ALONE_S:
+            while monotonic() - heard < ALONE_S or os.getppid() == self._supervisor:
                 try:
                     self._ask(control)
                 except (Unreachable, RequestFailed) as fault:
@@ -119,6 +122,7 @@ class Work:
 
     def _ask(self, control: Control) -> None:
         body = control.request("check_work", version=self._version)
+        self._supervisor = body["pid"]
         if body["checks"] is None:
             processes = {owner: tuple(found) for owner, found in body["processes"].items()}
             self._loop.call_soon_threadsafe(self._apply, processes, body["asked"], body["over"])

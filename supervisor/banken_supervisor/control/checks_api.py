@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -111,12 +112,13 @@ def check_run(view: ControlView, args: dict[str, Any]) -> Any:
 def check_work(view: ControlView, args: dict[str, Any]) -> Any:
     """What the process that runs the checks is to do. ``version``: of the checks that it has; where these are
     others, a page of them comes, from ``offset`` on. ``asked``: what is to be run now. ``processes``: by owner, pid
-    and start of its process, 0 where there is none; of many owners some, the others with the next requests."""
+    and start of its process, 0 where there is none; of many owners some, the others with the next requests.
+    ``pid``: this supervisor's."""
     version, offset = args.get("version"), integer_of(args, "offset", 0, OFFSET_MAX, 0)
     if version is not None and type(version) is not str:
         raise RequestRefused(f"version must be a text or nil, not {shown(version)}")
     mine = view.checks
-    body: dict[str, Any] = {"version": mine.version, "checks": None, "next": None}
+    body: dict[str, Any] = {"version": mine.version, "checks": None, "next": None, "pid": os.getpid()}
     if version != mine.version or offset:
         page = mine.placed[offset : offset + ROWS_MAX]
         body["checks"] = [

@@ -142,7 +142,8 @@ class Reloads(Bench):
                 runner = self.process(RUNNER)
                 assert self.say(Kind.FEED, RUNNER, who=runner) is None
                 for name, passed in (checks or {}).items() if half % 2 else ():
-                    self.say(Kind.RESULT, name, passed, "seen", 0.01, 1.0, False, None, who=runner)
+                    refused = self.say(Kind.RESULT, name, passed, "seen", 0.01, 1.0, False, None, False, who=runner)
+                    assert refused is None or refused.reason == "unknown"
             self.jump(0.5)
             self.programs.turn(self.engine, self.now, self.out, ready=False)
             self.settle()

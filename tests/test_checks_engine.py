@@ -346,7 +346,7 @@ def test_a_check_that_a_reload_brings_during_a_pause_of_its_owner_is_paused(
     engine = bench.engine
     engine.rules.declare(new, Policy(DECLARED, LADDER, depends_on=("db",), check=RULE))
     engine.watch(new, bench.now, bench.out, awaited=True)
-    engine.checks.join_pauses(engine.checks.set([CHECK, new]), bench.now, bench.out)
+    engine.checks.join_pauses(engine.checks.set([CHECK, new], bench.now), bench.now, bench.out)
     assert (bench.state(CHECK), bench.state(new)) == (State.ALIVE, State.PAUSED)
     record = engine.get(new)
     assert record is not None

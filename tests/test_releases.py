@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from banken.client.releases import KEPT_MAX, KEPT_S, LOOK_S, Releases
@@ -88,9 +90,9 @@ def test_it_is_kept_for_a_while_and_so_are_not_more_than_some(one: Supervisors) 
     one.there = 2
     one.feed()
     assert one.feed() == [str(number).encode() for number in range(1, KEPT_MAX + 1)]
-    assert one.releases
+    assert one.releases.due == one.now + LOOK_S
     one.feed(after=KEPT_S)
-    assert not one.releases
+    assert one.releases.due == inf
 
 
 def test_at_the_end_of_the_process_what_this_supervisor_was_not_sent_is_left(one: Supervisors) -> None:

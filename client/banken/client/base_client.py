@@ -63,6 +63,8 @@ class BaseClient:
         self._open_work: dict[str, OpenWork] = {}
         self._releases: Releases | None = None
         """those that the supervisor may not have read; None: there are none"""
+        self._say_at = inf
+        """monotonic time at which the next message waits for them"""
         self._sections = itertools.count(1)
         self._making = threading.RLock()  # one for all parts: with two, a handler that feeds could wait for ever
         self._past = FeedState("", None, 0.0)
@@ -105,7 +107,7 @@ class BaseClient:
                 state.coalesced += 1
                 return
             frame = state.frame
-            if frame and progress is None and status is None and self._releases is None:
+            if frame and progress is None and status is None and now < self._say_at:
                 # The same as _send_feed does for a plain feed; one call less saves 70 ns.
                 if self._carry(frame):
                     state.sent += 1
@@ -338,6 +340,7 @@ class BaseClient:
 
                     self._releases = Releases(self._place)
                 self._releases.add(name, frame, monotonic(), sent=sent)
+                self._say_at = self._releases.due
         return sent
 
     def _forget(self, name: str) -> FeedState | None:
@@ -367,15 +370,19 @@ class BaseClient:
         return self._deliver(frame, wait)
 
     def _say_releases(self, name: str, now: float) -> None:
+        releases = self._releases
+        if releases is None or (now < self._say_at and name not in releases.sent):
+            return
         with self._making:
-            if self._releases is not None:
-                self._releases.before_message(name, now, self._deliver)
-                if not self._releases:
+            if (releases := self._releases) is not None:  # it still is
+                releases.before_message(name, now, self._deliver)
+                self._say_at = releases.due
+                if self._say_at == inf:
                     self._releases = None
 
     def _forked(self) -> None:
         """In a child: another process feeds now, and has sent nothing yet."""
         self._making = threading.RLock()
-        self._releases = None
+        self._releases, self._say_at = None, inf
         for state in (self._past, *self._states.values()):
             state.begin_anew()

@@ -9,6 +9,7 @@ and said again where another supervisor is there.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 KEPT_S, KEPT_MAX = 600.0, 1000
 """Seconds for which a release that was sent is kept, and how many are; the oldest gives way."""
@@ -30,14 +31,16 @@ class Releases:
     def __init__(self, place: Callable[[], object]) -> None:
         self.unsent: dict[str, bytes] = {}
         """by name: messages that no supervisor took"""
-        self._sent: dict[str, tuple[bytes, object, float]] = {}
+        self.sent: dict[str, tuple[bytes, object, float]] = {}
         """by name: the message, to which supervisor it was sent, and until when it is kept"""
         self._place = place
         self._seen: object = None
         self._look_at = 0.0
 
-    def __bool__(self) -> bool:
-        return bool(self.unsent or self._sent)
+    @property
+    def due(self) -> float:
+        """When something is to be said, or looked for, before any message; inf: there is nothing to say."""
+        return -inf if self.unsent else self._look_at if self.sent else inf
 
     def add(self, name: str, frame: bytes, now: float, *, sent: bool) -> None:
         """``name`` was released; ``sent``: a supervisor took the message."""
@@ -48,15 +51,15 @@ class Releases:
         if now >= self._look_at:
             self._look(now)
         if self._seen is not None:
-            if len(self._sent) >= KEPT_MAX:
-                self._sent.pop(next(iter(self._sent)), None)
-            self._sent[name] = frame, self._seen, now + KEPT_S
+            if len(self.sent) >= KEPT_MAX:
+                self.sent.pop(next(iter(self.sent)), None)
+            self.sent[name] = frame, self._seen, now + KEPT_S
 
     def before_message(self, name: str, now: float, send: Callable[[bytes], bool]) -> None:
         """Something is to be said of ``name``: a release of it is out of date. Send those of other names that are
         due; ``send``: whether it was taken."""
         self.unsent.pop(name, None)
-        self._sent.pop(name, None)
+        self.sent.pop(name, None)
         for each, frame in [*self.unsent.items()]:
             if not send(frame):
                 return
@@ -64,18 +67,18 @@ class Releases:
             self.add(each, frame, now, sent=True)
         if now < self._look_at or self._look(now) or self._seen is None:
             return
-        for each, (frame, place, until) in [*self._sent.items()]:
+        for each, (frame, place, until) in [*self.sent.items()]:
             if now >= until:
-                self._sent.pop(each, None)
+                self.sent.pop(each, None)
             elif place != self._seen:
                 if not send(frame):
                     return
-                self._sent[each] = frame, self._seen, until
+                self.sent[each] = frame, self._seen, until
 
     def unread(self) -> list[bytes]:
         """At the end of the process: the messages that the supervisor which is there now has not been sent."""
         place = self._place()
-        return [*self.unsent.values(), *(frame for frame, sent_to, _ in self._sent.values() if sent_to != place)]
+        return [*self.unsent.values(), *(frame for frame, sent_to, _ in self.sent.values() if sent_to != place)]
 
     def _look(self, now: float) -> bool:
         """Whether another supervisor is there than at the last look."""

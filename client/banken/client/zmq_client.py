@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -190,7 +191,7 @@ class Client(BaseClient):
             unread = [] if self._releases is None else self._releases.unread()
             for frame in (*unread, *(self._encode(state, kind, *args) for state in own)):
                 taken &= sender.send(frame, max(0.0, deadline - monotonic()), insist=True)
-        self._releases = None
+        self._releases, self._say_at = None, inf
         self._close(linger)
         for state in own:
             self._forget(state.name)

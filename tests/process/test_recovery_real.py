@@ -8,7 +8,8 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from typing import ClassVar
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
 import pytest
 
@@ -75,14 +76,21 @@ def test_one_that_exits_during_the_climb() -> None:
         assert one.process.wait(5) == 3
 
 
-def test_one_that_recovers_is_not_killed() -> None:
-    """When the incident ends while SIGTERM is given time, the wait ends at once and the process lives."""
+@contextmanager
+def kill_in_its_wait() -> Iterator[tuple[Any, Executor, list[ActionReport]]]:
+    """A worker that has heard SIGTERM and lives on, what runs the kill, and what that reports."""
     reports: list[ActionReport] = []
     executor = Executor(Desk(), reports.append)
     code = "signal.signal(signal.SIGTERM, lambda *_: os.write(1, b'heard\\n'))\n" + OBEDIENT
     with worker(code) as one:
         executor.submit([build("kill", {"wait": 600})], subject(who=one.who))
         assert one.line() == "heard"
+        yield one, executor, reports
+
+
+def test_one_that_recovers_is_not_killed() -> None:
+    """When the incident ends while SIGTERM is given time, the wait ends at once and the process lives."""
+    with kill_in_its_wait() as (one, executor, reports):
         executor.cancel("worker-3", "i-worker-3")
         until(lambda: reports, "the wait ends")
         assert reports[0].data["step"] == "ended"
@@ -120,12 +128,7 @@ def test_what_it_leaves_behind_is_killed_at_once_where_the_supervisor_stops() ->
 
 def test_one_whose_incident_another_supervisor_has_is_not_killed() -> None:
     """Nobody tells this one when it ends. It is not done, and the text does not say that it has ended."""
-    reports: list[ActionReport] = []
-    executor = Executor(Desk(), reports.append)
-    code = "signal.signal(signal.SIGTERM, lambda *_: os.write(1, b'heard\\n'))\n" + OBEDIENT
-    with worker(code) as one:
-        executor.submit([build("kill", {"wait": 600})], subject(who=one.who))
-        assert one.line() == "heard"
+    with kill_in_its_wait() as (one, executor, reports):
         executor.cancel("worker-3", "i-worker-3", StopReason.HANDED_OVER)
         until(lambda: reports, "the wait ends")
         assert (reports[0].type, reports[0].data["step"]) == (EventType.ACTION_FAILED, "handed-over")

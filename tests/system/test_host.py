@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -77,9 +77,16 @@ class Host:
     def pid(self, name: str) -> int:
         return int(self.house.program(name)["pid"] or 0)
 
-    def tree(self, name: str) -> list[psutil.Process]:
-        main = psutil.Process(self.pid(name))
-        return [main, *main.children(recursive=True)]
+    def suspend(self, name: str) -> None:
+        """The first process, which then starts no more of them, and then those that it has."""
+        psutil.Process(self.pid(name)).suspend()
+        self.suspend_workers(name)
+
+    def suspend_workers(self, name: str) -> None:
+        for each in psutil.Process(self.pid(name)).children(recursive=True):
+            # Some live for a moment only: a clean-up of PostgreSQL.
+            with suppress(psutil.NoSuchProcess):
+                each.suspend()
 
     def bound(self, name: str) -> float:
         """Seconds in which a hang must be noticed: by the quickest of its checks."""
@@ -210,8 +217,8 @@ def test_a_whole_host(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
         assert order.index(first) < order.index(then), order
     try:
         for name in PROGRAMS:
-            host.hang(name, "stopped", lambda name=name: [each.suspend() for each in host.tree(name)])
-        host.hang("nginx", "workers stopped", lambda: [each.suspend() for each in host.tree("nginx")[1:]])
+            host.hang(name, "stopped", lambda name=name: host.suspend(name))
+        host.hang("nginx", "workers stopped", lambda: host.suspend_workers("nginx"))
         with _users(host) as use_all:
             host.hang("db", "connections used", use_all)
         for name in PROGRAMS:

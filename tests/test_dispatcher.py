@@ -258,7 +258,34 @@ def test_an_end_that_still_waits_at_the_stop_is_told(bench: Bench) -> None:
     bench.run("other", Step("log"))
     bench.dispatcher.close(1.0)
     assert [(each.incident.name, each.recovered) for each in Teller.told] == [("w", True)]
-    assert {report.action for report in bench.reports} == {"tell"}
+    assert {(each.action, each.text) for each in bench.reports} == {
+        ("tell", "told"),
+        ("log", "the supervisor stopped before it began"),
+    }
+
+
+class Patient(Action):
+    """One that waits until it is told to stop."""
+
+    name = "patient"
+
+    def run(self, subject: ActionTarget, world: ActionContext, ended: threading.Event) -> Outcome:
+        return Outcome(ended.wait(20), "stopped")
+
+
+def test_a_notice_behind_an_action_that_waits_is_sent_at_the_stop(bench: Bench) -> None:
+    """The action ends, the notice goes out; what else waits behind it is dropped, and told."""
+    for number, step in enumerate((Step("test_dispatcher:Patient"), TELL, Step("log"))):
+        bench.run("w", step, number)
+    bench.hand_out()
+    until(lambda: bench.dispatcher.executor.counts()["running"], "the first runs")
+    bench.dispatcher.close(1.0)
+    assert sorted((each.target.step, each.action, each.text) for each in bench.reports) == [
+        (0, "patient", "stopped"),
+        (1, "tell", "told"),
+        (2, "log", "the supervisor stopped before it began"),
+    ]
+    assert [each.incident.name for each in Teller.told] == ["w"]
 
 
 @pytest.mark.parametrize("is_reversed", [False, True])

@@ -28,6 +28,7 @@ from banken_supervisor.journal import (
     Limits,
     Rank,
     Released,
+    StepNotBegun,
     StepRun,
     checking,
     reading,
@@ -188,6 +189,26 @@ def test_a_result_is_not_overwritten_by_the_beginning(path: str) -> None:
     story = reading.incident(path, "r-00001")
     assert story is not None
     assert [(each.ok, each.text) for each in story.steps] == [(False, "gone")]
+
+
+@pytest.mark.parametrize("batches", [1, 2, 3])
+def test_a_step_that_was_not_begun_is_due_again(path: str, batches: int) -> None:
+    """And where it was begun later, it is not."""
+    runs = [StepRun("r-00001", 0, number, "signal", NOW) for number in (1, 2, 3)]
+    entries = [
+        [opened(1), *runs],
+        [StepNotBegun("r-00001", 0, 2), StepNotBegun("r-00001", 0, 3)],
+        [replace(runs[2], started=NOW + 5)],
+    ]
+    if batches == 1:
+        entries = [[*entries[0], *entries[1], *entries[2]]]
+    elif batches == 2:
+        entries = [entries[0], [*entries[1], *entries[2]]]
+    for batch in entries:
+        write(path, *batch)
+    story = reading.incident(path, "r-00001")
+    assert story is not None
+    assert [each.run for each in story.steps] == [1, 3]
 
 
 def test_within_one_batch_the_last_word_on_a_name_counts(path: str, opening: Opening) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,6 +72,35 @@ def test_a_kill_in_its_wait_is_finished() -> None:
         assert found["ok"] is True
         assert "ended by SIGKILL" in found["text"]
         assert found["text"].endswith("for the supervisor stops")
+
+
+def test_a_step_that_waits_behind_another_is_done_by_the_next_supervisor(tmp_path: Path) -> None:
+    """It was on record as begun. The stop tells that it was dropped, once."""
+    lines = tmp_path / "lines"
+    first = f'{{ do = "exec", command = ["sh", "-c", "echo first >>{lines}; exec sleep 60"], timeout = "90s" }}'
+    second = f'{{ after = "10ms", do = "exec", command = ["sh", "-c", "echo second >>{lines}"] }}'
+    text = f'[[watchdog]]\nname = "w"\ntimeout = "1s"\nladder = [{first}, {second}]\n'
+    with running(text) as run, hanging(run):
+        until(lambda: _events(run, "action") == ["exec", "exec"], "both are due", START_S)
+        until(lines.exists, "the first one runs", START_S)
+        run.stop()
+        assert lines.read_text() == "first\n"
+        run.run()
+        until(lambda: lines.read_text() == "first\nsecond\n", "the second one is done", START_S)
+        until(lambda: _events(run, "action-done"), "it is told", START_S)
+        (dropped,) = [each for each in _timeline(run) if each["type"] == "action-dropped"]
+        assert dropped["step"] == 1
+        assert dropped["text"] == "the supervisor stopped before it began"
+
+
+def _timeline(run: Running) -> list[dict[str, Any]]:
+    """The events of the incident; none: there is no incident yet."""
+    found = [each for each in banken(run, "incidents") if each["cause"] == "timeout"]
+    return banken(run, "incident", found[0]["id"])["events"] if found else []
+
+
+def _events(run: Running, type_: str) -> list[str]:
+    return [each["do"] for each in _timeline(run) if each["type"] == type_]
 
 
 class Receiver:

@@ -18,7 +18,7 @@ from banken.clock import wall
 from banken_supervisor.actions.action_context import ActionContext
 from banken_supervisor.actions.base import Action
 from banken_supervisor.actions.job import How, Job, WasEnded
-from banken_supervisor.actions.keyed_executor import THREADS_MAX, KeyedExecutor
+from banken_supervisor.actions.keyed_executor import STOPPED, THREADS_MAX, KeyedExecutor
 from banken_supervisor.actions.own_action import OwnActions, made_of, raised
 from banken_supervisor.actions.target import ActionReport, ActionTarget, IncidentEnd, Outcome, StopReason
 from banken_supervisor.engine.effects import EventType
@@ -36,6 +36,7 @@ _TYPES = {
     How.RAISED: EventType.ACTION_FAILED,
     How.STUCK: EventType.ACTION_STUCK,
     How.REFUSED: EventType.ACTION_SKIPPED,
+    How.DROPPED: EventType.ACTION_DROPPED,
     How.WAITS: EventType.ACTION_FAILED,
 }
 
@@ -141,7 +142,10 @@ class Executor:
         return len(dropped)
 
     def stop(self) -> None:
-        """The supervisor stops: what runs waits no longer. What begins until ``close`` is told then."""
+        """The supervisor stops: nothing begins but messages to people, and what runs waits no longer. What begins
+        until ``close`` is told then."""
+        for job in self._jobs.drop(None, lambda job: job.about.action.recipient is None):
+            self._publish(job.about, EventType.ACTION_DROPPED, STOPPED)
         for job in self._jobs.begun():
             self._ended(job.about).end(StopReason.STOPPING)
 

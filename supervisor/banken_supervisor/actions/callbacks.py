@@ -24,6 +24,7 @@ _TYPES = {
     How.RAISED: EventType.CALLBACK_FAILED,
     How.STUCK: EventType.CALLBACK_STUCK,
     How.REFUSED: EventType.CALLBACK_SKIPPED,
+    How.DROPPED: EventType.CALLBACK_SKIPPED,
     How.WAITS: EventType.CALLBACK_FAILED,
 }
 

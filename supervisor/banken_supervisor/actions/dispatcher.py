@@ -16,9 +16,10 @@ from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.actions.action_context import ActionContext
 from banken_supervisor.actions.action_executor import Executor, FirstLane
 from banken_supervisor.actions.base import LIMIT_S, Action
+from banken_supervisor.actions.keyed_executor import STOPPED
 from banken_supervisor.actions.notifications import Notifications
 from banken_supervisor.actions.registry import build
-from banken_supervisor.actions.target import ActionReport, ActionTarget, Outcome, StopReason
+from banken_supervisor.actions.target import NO_STEP, ActionReport, ActionTarget, Outcome, StopReason
 from banken_supervisor.engine.effects import EndIncident, EventType, RunCallback, RunStep
 from banken_supervisor.engine.ladder import Step
 from banken_supervisor.engine.states import RECOVERIES
@@ -55,7 +56,7 @@ class Dispatcher:
         report: Callable[[ActionReport], None],
         programs: Callable[[str], bool],
         process: Callable[[str], ProcessIdentity | None],
-        ask: Callable[[Callable[[], None]], None],
+        ask: Callable[[Callable[[], object]], None],
         callback_limit: float = LIMIT_S,
     ) -> None:
         self.context = context
@@ -80,6 +81,8 @@ class Dispatcher:
         self._built: dict[int, tuple[Step, Action]] = {}
         self._notified: dict[str, list[tuple[Action, ActionTarget]]] = {}
         """by open incident with notices: who gets the news of its end"""
+        self._arrived: deque[tuple[Action, ActionTarget]] = deque()
+        """notices whose watchdog's earlier actions have run; filled by the executor's threads"""
         self._waiting: deque[tuple[RunStep, Incident] | EndIncident] = deque()
         self._over: set[str] = set()
         """incidents whose end waits among them"""
@@ -104,7 +107,7 @@ class Dispatcher:
                 self.executor.keep_evidence(incident.id, evidence)
                 self._ask(partial(found, incident.id, squeeze(evidence)))
 
-        self.executor.hand_on(self._output, ActionTarget(incident), look)
+        self.executor.hand_on(self._output, ActionTarget(incident, step=NO_STEP), look)
 
     def end(self, effect: EndIncident) -> None:
         """An incident is closed: drop what has not begun; send the news of its end; see ``turn``."""
@@ -149,15 +152,21 @@ class Dispatcher:
 
     def close(self, wait: float, flush_wait: float = FLUSH_S) -> None:
         """Send the notices that wait, and end: within ``wait`` seconds, or ``flush_wait`` if there are notices."""
-        until = monotonic() + wait
+        began = monotonic()
+        until = began + wait
         for each in self._waiting:
-            if isinstance(each, EndIncident):  # nobody else has the news of it; what was to begin is not begun
+            if isinstance(each, EndIncident):  # nobody else has the news of it
                 self._end(each)
+            else:
+                self._refuse(*each, EventType.ACTION_DROPPED, STOPPED)
         self._waiting.clear()
-        if self.notices.flush():
-            until = monotonic() + flush_wait
-            while self.executor.counts()["queued"] and monotonic() < until:
-                sleep(FLUSH_POLL_S)
+        self.executor.stop()
+        # A notice may wait for an action of the same watchdog, which ends now.
+        while self._take_notices() or self.notices.flush() or self.executor.counts()["queued"]:
+            until = began + flush_wait
+            if monotonic() >= until:
+                break
+            sleep(FLUSH_POLL_S)
         self.executor.close(max(0.0, until - monotonic()))
 
     def remember(self, effect: RunStep, incident: Incident) -> None:
@@ -222,9 +231,7 @@ class Dispatcher:
             self.executor.submit([action], target, lane)
         else:
             self._notified.setdefault(incident.id, [])
-            self.executor.hand_on(
-                action, target, lambda *notice: self._ask(partial(self._add_notice, *notice)), lane
-            )
+            self.executor.hand_on(action, target, self._hand_over_notice, lane)
 
     def _end(self, effect: EndIncident) -> None:
         self._over.discard(effect.incident)
@@ -234,8 +241,20 @@ class Dispatcher:
             over = replace(target, incident=incident, recovered=True, how=effect.how)
             self.notices.add(action, over, monotonic())
 
+    def _hand_over_notice(self, action: Action, target: ActionTarget) -> None:
+        """On a thread of the executor: the watchdog's earlier actions have run."""
+        self._arrived.append((action, target))
+        self._ask(self._take_notices)
+
+    def _take_notices(self) -> bool:
+        """Whether there were any."""
+        found = bool(self._arrived)
+        while self._arrived:
+            self._add_notice(*self._arrived.popleft())
+        return found
+
     def _add_notice(self, action: Action, target: ActionTarget) -> None:
-        """The watchdog's earlier actions have run: the notice goes out, with others to the same recipient."""
+        """The notice goes out, with others to the same recipient."""
         notified = self._notified.get(target.incident.id)
         if notified is None:
             text = "the incident ended before"

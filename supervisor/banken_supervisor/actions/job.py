@@ -50,6 +50,8 @@ class How(Enum):
     """it still runs after its limit; DONE or RAISED follows if it ever ends"""
     REFUSED = auto()
     """it was not begun, and will not be: the value says why"""
+    DROPPED = auto()
+    """the same: the executor was closed before"""
     WAITS = auto()
     """the system gives no thread, as the value says; it begins when there is one"""
 

@@ -42,6 +42,8 @@ QUEUE_MAX = 20_000
 RESERVED = 8
 """Threads for owners that use fewer than this."""
 
+STOPPED = "the supervisor stopped before it began"
+
 RETRY_MIN, RETRY_MAX = 0.1, 5.0
 """Seconds until a thread is asked for again where the system gave none: the pause doubles from one to the other."""
 
@@ -125,11 +127,12 @@ class KeyedExecutor:
         else:
             self._add_threads()
 
-    def drop(self, lane_names: Iterable[Hashable], which: Callable[[Job], bool]) -> list[Job]:
-        """Take back those of these lanes that have not begun. It costs what is in these, whatever else there is."""
+    def drop(self, lane_names: Iterable[Hashable] | None, which: Callable[[Job], bool]) -> list[Job]:
+        """Take back those of these lanes (None: of all) that have not begun. It costs what is in these, whatever
+        else there is."""
         dropped: list[Job] = []
         with self._changed:
-            for lane in filter(None, map(self._lanes.get, lane_names)):
+            for lane in filter(None, map(self._lanes.get, list(self._lanes) if lane_names is None else lane_names)):
                 found = [job for job in lane.pending if which(job)]
                 if not found:
                     continue
@@ -198,26 +201,31 @@ class KeyedExecutor:
 
     def close(self, wait: float, *, finish: bool = False) -> int:
         """Take nothing more and wait for what runs, with ``finish`` also for what waits: at most ``wait`` seconds.
-        How many then ran or were stuck. Called again, it waits again."""
+        How many then ran or were stuck. Called again, it waits again. What has not begun is reported."""
         deadline = monotonic() + wait
         with self._changed:
             self._closed = True
-            if not finish:
-                self._abandon()
+            abandoned = [] if finish else self._abandon()
             self._changed.notify_all()
             while (self._running or self._pending) and (left := deadline - monotonic()) > 0:
                 self._changed.wait(left)
-            self._abandon()
-            return len(self._running) + len(self._stuck)
+            abandoned += self._abandon()
+            left_over = len(self._running) + len(self._stuck)
+        for job in abandoned:
+            self._send_report(job, How.DROPPED, STOPPED)
+        return left_over
 
     # -- under the lock -----------------------------------------------------------------------------
 
-    def _abandon(self) -> None:
+    def _abandon(self) -> list[Job]:
+        """Those that have not begun: they are not begun any more."""
+        abandoned = [job for lane in self._lanes.values() for job in lane.pending]
         for lane in self._lanes.values():
             lane.pending.clear()
         for ready in self._ready.values():
             ready.clear()
         self._pending = 0
+        return abandoned
 
     def _make_ready(self, lane: _Lane) -> None:
         """Put the lane where its next job belongs, or nowhere."""

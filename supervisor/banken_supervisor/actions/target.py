@@ -12,6 +12,9 @@ from banken_supervisor.engine.effects import EventType
 from banken_supervisor.processes.incident_end import IncidentEnd as IncidentEnd
 from banken_supervisor.processes.incident_end import StopReason as StopReason
 
+NO_STEP = -1
+"""The index of what belongs to no step of the ladder."""
+
 
 @dataclass(frozen=True, slots=True)
 class ActionTarget:
@@ -65,7 +68,8 @@ class ActionReport:
     """What became of one action, for one incident."""
 
     type: EventType
-    """ACTION_DONE, _FAILED or _STUCK. Not begun: _SKIPPED, the text says why; _DROPPED: its incident had ended"""
+    """ACTION_DONE, _FAILED or _STUCK. Not begun: _SKIPPED, the text says why; _DROPPED: its incident had ended, or
+    the supervisor had"""
     action: str
     target: ActionTarget
     text: str = ""

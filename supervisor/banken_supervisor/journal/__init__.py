@@ -20,6 +20,7 @@ from banken_supervisor.journal.entries import (
     LastFeed,
     Rank,
     Released,
+    StepNotBegun,
     StepRun,
 )
 from banken_supervisor.journal.journal_file import JournalSettings
@@ -52,6 +53,7 @@ __all__ = [
     "Reading",
     "Released",
     "Restored",
+    "StepNotBegun",
     "StepRun",
     "restore",
     "squeeze",

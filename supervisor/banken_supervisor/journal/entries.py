@@ -148,6 +148,16 @@ class StepRun:
 
 
 @dataclass(frozen=True, slots=True)
+class StepNotBegun:
+    """The action of a ``StepRun`` was not begun after all: the step is due again."""
+
+    rank: ClassVar[Rank] = Rank.STEP
+    incident: str
+    step: int
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
 class EvidenceTaken:
     """What was found out about a worker. ``blob`` is made by ``squeeze``, on the thread that collected it."""
 
@@ -215,7 +225,16 @@ class ClockSpan:
 
 
 Entry = (
-    Declared | Released | Cleared | IncidentRecord | IncidentClosed | StepRun | EvidenceTaken | EventSeen | LastFeed
+    Declared
+    | Released
+    | Cleared
+    | IncidentRecord
+    | IncidentClosed
+    | StepRun
+    | StepNotBegun
+    | EvidenceTaken
+    | EventSeen
+    | LastFeed
 )
 
 

@@ -24,6 +24,7 @@ from banken_supervisor.journal.entries import (
     IncidentRecord,
     LastFeed,
     Released,
+    StepNotBegun,
     StepRun,
 )
 from banken_supervisor.journal.schema import JournalRefused
@@ -115,6 +116,8 @@ class Batch:
         """by name, its last state; None: released"""
         self.feeds: dict[str, Row] = {}
         """by name, its last feed"""
+        self.not_begun: set[tuple[str, int, int]] = set()
+        """runs of steps, the last word on each"""
         self.closed: list[IncidentClosed] = []
         self.opened: list[IncidentRecord] = []
         self._handed_over: set[str] = set()
@@ -155,6 +158,9 @@ class Batch:
                     self._handed_over.add(entry.id)
             case StepRun():
                 self.rows["begun" if entry.ok is None else "ended"].append(STEPS.row(entry))
+                self.not_begun.discard((entry.incident, entry.step, entry.run))
+            case StepNotBegun():
+                self.not_begun.add((entry.incident, entry.step, entry.run))
             case EvidenceTaken():
                 self.rows["evidence"].append(EVIDENCE.row(entry))
             case _:
@@ -188,6 +194,7 @@ class Store:
             for kind, statement in _INSERTS.items():
                 rows = connection.executemany(statement, batch.rows[kind]).rowcount
                 opened = max(0, rows) if kind == "opened" else opened
+            connection.executemany("DELETE FROM steps WHERE incident = ? AND step = ? AND run = ?", batch.not_begun)
             if opened < len(batch.opened):  # some were there already
                 for record in batch.opened:
                     self._open_again(record)

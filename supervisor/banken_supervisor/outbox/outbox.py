@@ -30,6 +30,7 @@ from banken_supervisor.journal import (
     JournalSettings,
     Released,
     Restored,
+    StepNotBegun,
     StepRun,
 )
 from banken_supervisor.journal.journal_process import place_of
@@ -163,6 +164,8 @@ class Outbox:
     def report(self, report: ActionReport, evidence: bytes | None = None) -> None:
         """Write the result of an action to the journal. ``evidence``: of a dump, from ``squeeze`` on its thread."""
         target = report.target
+        if report.type is EventType.ACTION_DROPPED and not target.recovered:
+            self.journal.record(StepNotBegun(target.incident.id, target.step, target.run))
         if report.started is not None and not target.recovered:
             text, output = report.text, report.data.get("output")
             if isinstance(output, str) and output.strip():

@@ -396,5 +396,5 @@ class Loop:
         return found or {}
 
     def _background_ended(self, job: Job, how: How, value: Any, seconds: float) -> None:
-        if how is not How.DONE:
+        if how is not How.DONE and how is not How.DROPPED:
             self._log_queue.line(logging.ERROR, f"{job.lane}: {value}", {})

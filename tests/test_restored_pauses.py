@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from banken.protocol.messages import Declaration, Kind
+from banken.protocol.messages import Declaration, Kind, Message
 from banken_supervisor.config import cron
-from banken_supervisor.engine.policy import Policy, Window
+from banken_supervisor.engine.policy import Group, Policy, Window
 from banken_supervisor.engine.snapshot import RETURN_S, Snapshot
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal.clock_history import ClockHistory, Reading
@@ -211,3 +211,43 @@ def test_when_a_rare_window_last_ended() -> None:
     monthly = Window("0 0 1 * *", 86_400.0, "UTC")
     now = datetime(2026, 6, 20, tzinfo=UTC)
     assert cron.last_end(monthly, datetime(2026, 5, 25, tzinfo=UTC), now) == datetime(2026, 6, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("seconds", [None, 60.0])
+def test_the_pause_of_a_group_goes_on(seconds: float | None) -> None:
+    """Until its end, or until it is resumed: then its members are counted."""
+    bench = House()
+    bench.groups = [Group("pool", ("a", "b"), at_least=2)]
+    bench.crash(0.0)
+    for name in ("a", "b"):
+        bench.feed(name, declared=Declaration(5.0))
+    bench.run(1.0, feeding=("a", "b"))
+    _operator(bench, Kind.PAUSE, seconds)
+    bench.crash(10.0)
+    assert bench.state("pool") is State.PAUSED
+    assert ("expired", "pool") not in said(bench.run(40.0, feeding=("a",)))
+    assert bench.state("b") is State.EXPIRED
+    assert bench.state("pool") is State.PAUSED
+    if seconds is None:
+        _operator(bench, Kind.RESUME)
+    assert ("expired", "pool") in said(bench.run(20.0, feeding=("a",)))
+    _operator(bench, Kind.RESUME)
+    bench.crash(0.0)
+    assert bench.state("pool") is State.EXPIRED
+
+
+def test_the_pause_of_a_group_that_is_no_more_is_forgotten() -> None:
+    """No watchdog of its name is left, whatever pattern fits it."""
+    bench = House()
+    bench.operators = {"*": Policy(Declaration(5.0))}
+    bench.groups = [Group("pool", ("a", "b"), at_least=2)]
+    bench.crash(0.0)
+    _operator(bench, Kind.PAUSE, None)
+    bench.groups = []
+    bench.crash(1.0)
+    assert "pool" not in bench.engine.table.by_name
+
+
+def _operator(bench: House, kind: Kind, *args: Any) -> None:
+    bench.engine.tell(Message(kind, "pool", None, 0.0, None, args), bench.now, bench.out)
+    bench.keep()

@@ -156,7 +156,12 @@ class Restore:
         table, name = self._table, checkpoint.name
         record = table.by_name.get(name)
         if record is not None and record.is_group:
-            return  # a group has the name now
+            # Else a worker had the name, and a group has it now.
+            if checkpoint.state is State.PAUSED and checkpoint.owner is None and not checkpoint.awaited:
+                table.move(record, State.PAUSED)
+                self._pause(record, checkpoint, left, now)
+                table.arm(record)
+            return
         if record is None:
             record = self._make(name, checkpoint.declaration, checkpoint.resolution, now, by=checkpoint.by)
             if not checkpoint.awaited:

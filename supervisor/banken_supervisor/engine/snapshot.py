@@ -139,16 +139,18 @@ class Snapshot:
 
 
 def checkpoint(record: Record, program: str | None, now: float) -> Checkpoint | None:
-    """What is to be kept of this one; None: nothing. The config makes it (a group's), or its process is ending.
-    ``program``: of its owner."""
+    """What is to be kept of this one; None: nothing. The config makes it (a group's, of which only a pause is kept),
+    or its process is ending. ``program``: of its owner."""
     details = record.details
     left, maintained, incidents, members = None, False, 0, None
+    # Where the config has the group no longer, nothing waits for a first feed.
+    awaited = record.awaited and not record.is_group
     if details is not None:
         leaving = details.leaving or {}
         if record.owner in leaving and not details.members:
             return None  # by the next start it has ended
         incidents = details.incidents
-        if details.quorum is not None:
+        if record.is_group and record.state is not State.PAUSED:
             return None
         if record.state is State.PAUSED:
             left = None if details.paused_until == inf else details.paused_until - now
@@ -161,7 +163,7 @@ def checkpoint(record: Record, program: str | None, now: float) -> Checkpoint | 
             )
     return Checkpoint(
         record.name, record.declaration, record.resolution, record.owner, record.state, left, record.by,
-        record.awaited, maintained, record.stopped_with if record.owner is None else program, incidents, members,
+        awaited, maintained, record.stopped_with if record.owner is None else program, incidents, members,
         is_check=record.is_check,
     )  # fmt: skip
 

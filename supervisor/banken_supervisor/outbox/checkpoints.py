@@ -226,7 +226,7 @@ class Checkpoints:
             return Released(name)
         saved = checkpoint(record, self._engine.table.program_of(record.owner), self._driver.now)
         if saved is None:
-            return None if record.is_group else Released(name)
+            return Released(name)
         if is_long(record):
             self._engine.table.fed[name] = None
         saved = saved._replace(proved=all(map(self.is_proved, saved.processes)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 import pytest
@@ -27,9 +28,14 @@ UNKNOWN = {**RUNS, "known": False}
 class Answers:
     """A member that answers with these, one after the other, the last one for ever."""
 
-    def __init__(self, name: str, *answers: Any, is_up: bool = True) -> None:
-        self.name, self.is_up, self.answers = name, is_up, list(answers)
+    def __init__(self, name: str, *answers: Any, silent: float = 0) -> None:
+        self.name, self.silent, self.answers = name, silent, list(answers)
+        """``silent``: how often it does not answer at first"""
         self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def is_up(self) -> bool:
+        self.silent -= 1
+        return self.silent < 0
 
     @contextlib.contextmanager
     def connect(self, timeout: float) -> Iterator[Any]:
@@ -59,6 +65,7 @@ def run(*others: Answers, ended: IncidentEnd | None = None, limit: float = 0.0) 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step_elsewhere, "POLL_S", 0.001)
+    monkeypatch.setattr(step_elsewhere, "RETURN_S", 0.5)
 
 
 def test_whoever_has_the_process_is_asked_once_and_its_answer_is_the_answer() -> None:
@@ -81,10 +88,25 @@ def test_who_does_not_answer_the_first_question_may_have_heard_it() -> None:
 
 
 def test_what_was_never_heard_is_skipped() -> None:
-    outcome = run(Answers("m1", Unreachable("no"), UNKNOWN), Answers("m2", NOT_HERE), Answers("m3", is_up=False))
+    outcome = run(Answers("m1", Unreachable("no"), UNKNOWN), Answers("m2", NOT_HERE), Answers("m3", silent=inf))
     assert outcome.skipped
     text = "its process is on another host: m1 does not answer; m2 does not have it; m3 does not answer"
     assert outcome.text == text
+
+
+def test_a_member_that_does_not_answer_for_a_moment_is_waited_for() -> None:
+    """The others are asked meanwhile, once each."""
+    one, two = Answers("m1", TAKEN, DONE, silent=5), Answers("m2", NOT_HERE)
+    assert run(one, two).ok
+    assert two.ops == ["do"]
+
+
+def test_after_the_end_of_the_incident_nobody_is_waited_for() -> None:
+    ended = IncidentEnd()
+    ended.end(StopReason.ENDED)
+    one = Answers("m1", TAKEN, DONE, silent=1)
+    assert run(one, ended=ended).skipped
+    assert one.ops == []
 
 
 def test_a_refusal_is_told_with_its_reason() -> None:

@@ -153,10 +153,13 @@ def test_an_older_leader_is_refused(made: Cluster) -> None:
         assert process.poll() is None
 
 
-def test_a_kill_in_its_wait_is_finished_where_the_leader_is_stopped(made: Cluster) -> None:
-    """The incident is open, and the next leader does not begin the step again."""
-    leader, name = made.leader(), "w-host-5"
-    with worker(made, leader, name, STUBBORN) as process:
+@pytest.mark.parametrize("is_its_own", [True, False])
+def test_a_kill_in_its_wait_is_finished_where_the_leader_is_stopped(made: Cluster, is_its_own: bool) -> None:
+    """On the leader's own host, and on another member's: the incident is open, and the next leader does not begin
+    the step again."""
+    leader, name = made.leader(), f"w-host-{4 + is_its_own}"
+    host = leader if is_its_own else next(each for each in made.members if each is not leader)
+    with worker(made, host, name, STUBBORN) as process:
         until(lambda: all(leader.home.ask("summary")["cluster"]["members"].values()), "all are up", 30.0)
         hang(process)
         assert process.stdout is not None

@@ -1,6 +1,7 @@
 """A step that needs a process of another host, done there: the leader of a cluster asks that host's member.
 
-It is asked once. Whether it has begun is asked again and again, until it has ended: that may be done as often as
+It is asked once. A member that is busy, or has just been started, may not answer for a moment: that is waited for.
+Whether it has begun is asked again and again, until it has ended: that may be done as often as
 one likes. Where the member does not answer any more nobody knows whether it was done, and it is not asked of
 anybody else.
 """
@@ -24,6 +25,9 @@ POLL_S = 0.1
 ANSWER_S = 1.0
 """Seconds that an answer is waited for."""
 
+RETURN_S = 2.0
+"""Seconds that a member may take to answer again."""
+
 MARGIN_S = 5.0
 """Seconds that it may take more than it would here."""
 
@@ -32,7 +36,7 @@ class Other(NamedTuple):
     """Another member."""
 
     name: str
-    is_up: bool
+    is_up: Callable[[], bool]
     """whether it answered last"""
     connect: Callable[[float], AbstractContextManager[Control]]
     """a connection of one's own; gets the seconds that an answer may take"""
@@ -52,19 +56,25 @@ class StepElsewhere(Action):
 
     def run(self, target: ActionTarget, context: ActionContext, ended: IncidentEnd) -> Outcome:
         """Find the member that has the process, and wait for what it has done."""
-        self._until = monotonic() + self.limit_s
-        reasons = []
-        for other in self._others:
-            if not other.is_up:
-                reasons.append(f"{other.name} does not answer")
-                continue
-            with other.connect(ANSWER_S) as control:
-                found = self._ask(other, control, ended)
-            if isinstance(found, Outcome):
-                return found
-            reasons.append(f"{other.name} {found}" if found else f"{other.name} does not have it")
+        began = monotonic()
+        self._until = began + self.limit_s
+        reasons = dict[str, str]()
+        while True:
+            for other in self._others:
+                if other.name in reasons or not other.is_up():
+                    continue
+                with other.connect(ANSWER_S) as control:
+                    found = self._ask(other, control, ended)
+                if isinstance(found, Outcome):
+                    return found
+                reasons[other.name] = found or "does not have it"
+            silent = [each.name for each in self._others if each.name not in reasons]
+            if not silent or monotonic() >= began + RETURN_S or ended.wait(POLL_S):
+                break
+        reasons |= dict.fromkeys(silent, "does not answer")
         text = "its process is on another host"
-        return Outcome(False, f"{text}: {'; '.join(reasons)}" if reasons else text, skipped=True)
+        told = "; ".join(f"{name} {reason}" for name, reason in reasons.items())
+        return Outcome(False, f"{text}: {told}" if told else text, skipped=True)
 
     def _ask(self, other: Other, control: Control, ended: IncidentEnd) -> Outcome | str:
         """What it did; or why it did not, empty: the process is not there."""

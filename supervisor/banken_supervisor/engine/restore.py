@@ -12,7 +12,7 @@ the operator's word, and a watchdog that a program made in its own process went 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 
 from banken.protocol.incidents import Cause
@@ -21,12 +21,11 @@ from banken.protocol.messages import Declaration
 from banken_supervisor.engine import members
 from banken_supervisor.engine.admission import Admission
 from banken_supervisor.engine.declarations import Declarations
-from banken_supervisor.engine.descriptions import callback_run
-from banken_supervisor.engine.effects import Effect, Event, EventType, RunStep, StepRan
-from banken_supervisor.engine.incidents import RECHECK_S, RUNS_MAX, Incidents, down, ladder_of
-from banken_supervisor.engine.ladder import Ladder, NextStep, Step, StepKey, first_step, following_step, step_key
+from banken_supervisor.engine.effects import Effect, Event, EventType
+from banken_supervisor.engine.incidents import RECHECK_S, Incidents, down
 from banken_supervisor.engine.last_feeds import GRACE_S, LONG_S, UNSURE_S, is_long
 from banken_supervisor.engine.on_purpose import OnPurpose
+from banken_supervisor.engine.past_steps import next_step_of, report_past_steps, spend, spent_of
 from banken_supervisor.engine.policy import HOST_OFF_COUNTS_S, NEVER, By
 from banken_supervisor.engine.record import OpenIncident, Record
 from banken_supervisor.engine.rules import Rules
@@ -84,7 +83,7 @@ class Restore:
         for name, runs in left.runs.items():  # one that was released, and may come again
             policy = self._rules.policy_of(name)
             if name not in table.by_name and policy is not None:
-                table.keep_spent(name, _spent(policy.ladder, runs, now))
+                table.keep_spent(name, spent_of(policy.ladder, runs, now))
         resumed = []
         for past in open_.values():
             record = None if past.name in skipped else self._record_of(past, now)
@@ -92,7 +91,7 @@ class Restore:
                 _forget_incident(past, FORGOTTEN, out)
                 continue
             incident = self._reopen(record, past, left.runs.get(past.name, ()), now)
-            _report_past_steps(record, past, incident, out)
+            report_past_steps(record, past, incident, out)
             if not past.given_up:
                 resumed.append((record, incident))
         for record, incident in resumed:
@@ -113,7 +112,7 @@ class Restore:
             _forget_incident(past, FORGOTTEN if record is None else "paused", out)
             return None
         incident = self._reopen(record, past, (), now, returning=0.0)
-        _report_past_steps(record, past, incident, out)
+        report_past_steps(record, past, incident, out)
         parent = down(self._table, record, now)
         if parent is not None and not past.given_up and _fell_before(self._table.by_name[parent], incident):
             self._incidents.blame(record, incident, parent, now)
@@ -132,9 +131,9 @@ class Restore:
         for name, runs in spent.items():
             record, policy = self._table.by_name.get(name), self._rules.policy_of(name)
             if record is not None and not is_local(record):
-                _spend(record, runs, now)
+                spend(record, runs, now)
             elif record is None and policy is not None:
-                self._table.keep_spent(name, _spent(policy.ladder, runs, now))
+                self._table.keep_spent(name, spent_of(policy.ladder, runs, now))
 
     # -- watchdogs ----------------------------------------------------------------------------------
 
@@ -205,7 +204,7 @@ class Restore:
             if record.details is not None:
                 record.details.new_feeder = True  # the gap until the first feed is the supervisor's
             members.start_again(record, record.fed_at)
-            _spend(record, left.runs.get(name, ()), now)
+            spend(record, left.runs.get(name, ()), now)
         table.arm(record)
         kept = checkpoint.state, checkpoint.declaration, checkpoint.by
         # How long the host was off is taken from the clock once: what is left of a pause is written again.
@@ -292,12 +291,12 @@ class Restore:
         passed = int(past.age // interval)
         incident.runs = 1 + passed
         incident.next_run = max(incident.opened + (passed + 1) * interval, now + returning)
-        _spend(record, (*earlier, *past.steps), now)
+        spend(record, (*earlier, *past.steps), now)
         if past.given_up:
             details.given_up = incident
             return incident
         details.incident = incident
-        step = _next_step(record, incident, past.steps, now)
+        step = next_step_of(record, incident, past.steps, now)
         if step is not None:
             # An overdue step waits until a worker that recovered meanwhile has had the time to feed.
             wait = min(record.declaration.timeout, RECOVERY_MAX_S)
@@ -340,66 +339,3 @@ def _incident_from(past: PastIncident, now: float) -> OpenIncident:
 def _forget_incident(past: PastIncident, how: str, out: list[Effect]) -> None:
     data = {"incident": past.id, "lasted": past.age, "runs": 1, "how": how}
     out.append(Event(EventType.CLOSED, past.name, data))
-
-
-def _still_there(runs: Iterable[PastRun], steps: tuple[Step, ...]) -> list[PastRun]:
-    """The runs of steps that stand where they stood; ``steps``: those that count."""
-    return [each for each in runs if each.step < len(steps) and steps[each.step].do == each.action]
-
-
-def _report_past_steps(record: Record, past: PastIncident, incident: OpenIncident, out: list[Effect]) -> None:
-    """Which steps were begun: their recipients wait to hear of the end."""
-    ladder = ladder_of(record)
-    steps = ladder.steps + ladder.on_give_up
-    about = replace(
-        callback_run(record, incident, incident.opened, incident.opened),
-        silence=past.silence, timeout=past.timeout, run=1, status=past.status, progress=past.progress,
-    )  # fmt: skip
-    latest = {each.step: each for each in sorted(past.steps, key=lambda each: each.run)}
-    out.extend(
-        StepRan(RunStep(about, steps[each.step], each.step, each.run, False, record.owner))
-        for each in _still_there(sorted(latest.values()), steps)
-    )
-
-
-def _next_step(record: Record, incident: OpenIncident, ran: tuple[PastRun, ...], now: float) -> NextStep | None:
-    """The ladder's next, given what was begun."""
-    ladder = ladder_of(record)
-    if not ladder.steps:
-        return None
-    since = incident.climbing_since
-    on_it = _still_there(ran, ladder.steps)
-    if on_it:
-        last = max(on_it)  # a climb never goes down
-        return following_step(ladder, since, NextStep(now - last.age, last.step), now)
-    if ladder.observe or ran:  # what would have been done is not announced twice; or the ladder has changed
-        for index, step in enumerate(ladder.steps):
-            if since + step.after > now:
-                return NextStep(since + step.after, index)
-        again = ladder.steps[-1].repeat
-        return None if again is None else NextStep(now + again, len(ladder.steps) - 1)
-    depends_on = () if record.policy is None else record.policy.depends_on
-    if depends_on and ladder.steps[0].after <= 0.0:
-        # Else its first step would have been begun: it was excused, and may follow now.
-        incident.recovering = True
-        return None
-    return first_step(ladder, since)
-
-
-def _spend(record: Record, ran: Iterable[PastRun], now: float) -> None:
-    """Budgets count what was run before."""
-    for key, times in _spent(ladder_of(record), ran, now).items():
-        details = record.detailed()
-        details.step_runs = {**details.step_runs, key: [*details.step_runs.get(key, ()), *times]}
-
-
-def _spent(ladder: Ladder, ran: Iterable[PastRun], now: float) -> dict[StepKey, list[float]]:
-    """When each step of this ladder ran that has a budget or a backoff."""
-    found: dict[StepKey, list[float]] = {}
-    for each in sorted(_still_there(ran, ladder.steps), key=lambda each: -each.age):
-        step = ladder.steps[each.step]
-        if step.budget is not None or step.backoff is not None:
-            times = found.setdefault(step_key(ladder, each.step), [])
-            times.append(now - each.age)
-            del times[:-RUNS_MAX]
-    return found

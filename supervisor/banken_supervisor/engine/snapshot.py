@@ -139,7 +139,7 @@ class Snapshot:
 
 
 def checkpoint(record: Record, program: str | None, now: float) -> Checkpoint | None:
-    """What is to be kept of this one; None: nothing. The config makes it (a group's, of which only a pause is kept),
+    """What is to be kept of this one; None: nothing. The config makes it (of a group only a pause is kept),
     or its process is ending. ``program``: of its owner."""
     details = record.details
     left, maintained, incidents, members = None, False, 0, None

@@ -72,7 +72,7 @@ def join(settings: ClusterSettings, loop: Loop, remote: RemoteAccess | None, lis
             return None
         links = sorted(cluster.members.links.items())
         return StepElsewhere(action, asked(target, action.name), [
-            Other(name, link.is_up, link.connect) for name, link in links
+            Other(name, lambda link=link: link.is_up, link.connect) for name, link in links  # type: ignore[misc]
         ])  # fmt: skip
 
     loop.bind_cluster(make)

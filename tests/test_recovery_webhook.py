@@ -23,6 +23,7 @@ import pytest
 
 from banken_supervisor.actions import build
 from banken_supervisor.actions import webhook as module
+from banken_supervisor.actions.target import CUT
 from banken_supervisor.engine.ladder import Backoff
 from banken_supervisor.processes.incident_end import IncidentEnd, StopReason
 from recovery_kit import run, subject
@@ -316,6 +317,7 @@ def test_an_incident_that_ended_is_not_announced_any_longer(serve: Callable[...,
         done = run(build("webhook", {"url": server.url, "timeout": 60}), subject(), None, ended)
         assert (done.ok, len(server.seen)) == (False, 1)
         assert text in done.text
+        assert done.data.get(CUT, False) is (reason is StopReason.HANDED_OVER)
         assert time.monotonic() - began < 8
 
 

@@ -17,6 +17,7 @@ from banken.process_identity import boot_id, process_start
 from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.actions import ActionReport, Executor, build
 from banken_supervisor.actions.kill import Kill
+from banken_supervisor.actions.target import CUT
 from banken_supervisor.engine.effects import EventType
 from banken_supervisor.processes.incident_end import StopReason
 from banken_supervisor.processes.process_handles import ProcessHandles
@@ -132,6 +133,7 @@ def test_one_whose_incident_another_supervisor_has_is_not_killed() -> None:
         executor.cancel("worker-3", "i-worker-3", StopReason.HANDED_OVER)
         until(lambda: reports, "the wait ends")
         assert (reports[0].type, reports[0].data["step"]) == (EventType.ACTION_FAILED, "handed-over")
+        assert reports[0].data[CUT]
         assert reports[0].text == f"pid {one.pid} lives on after SIGTERM: this supervisor leads no longer"
         assert not gone(one.pid)
     assert executor.close(5) == 0

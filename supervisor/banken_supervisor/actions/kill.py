@@ -11,6 +11,7 @@ begin this step again.
 from __future__ import annotations
 
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from signal import SIGCONT, SIGKILL, SIGTERM
 from time import monotonic
 from typing import Annotated, Any, ClassVar
@@ -21,6 +22,7 @@ from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, IncidentEnd, Outcome
 from banken_supervisor.actions.options import Table, seconds
 from banken_supervisor.actions.signal import on_process, untouchable
+from banken_supervisor.actions.target import CUT
 from banken_supervisor.processes.incident_end import StopReason
 from banken_supervisor.processes.process_group import ProcessGroup
 
@@ -77,7 +79,8 @@ class Kill(Action, Table):
         gone = self._wait_gone(who, context, ended)
         reason = None if gone else ended.reason
         if reason is StopReason.HANDED_OVER:
-            return outcome(False, "handed-over", f"pid {who.pid} lives on after SIGTERM: {ended.text}")
+            left = outcome(False, "handed-over", f"pid {who.pid} lives on after SIGTERM: {ended.text}")
+            return replace(left, data={**left.data, CUT: True})
         if reason in (StopReason.ENDED, StopReason.RECOVERED):
             text = f"pid {who.pid} lives on: the incident ended during the wait after SIGTERM"
             return outcome(True, "ended", text)

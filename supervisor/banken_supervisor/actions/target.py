@@ -12,6 +12,10 @@ from banken_supervisor.engine.effects import EventType
 from banken_supervisor.processes.incident_end import IncidentEnd as IncidentEnd
 from banken_supervisor.processes.incident_end import StopReason as StopReason
 
+CUT = "cut"
+"""Key of data of an outcome, with True: it was left half done, for another member of the cluster has the incident.
+If that comes back, it is begun again."""
+
 NO_STEP = -1
 """The index of what belongs to no step of the ladder."""
 

@@ -23,6 +23,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from banken.clock import wall
 from banken_supervisor.actions import incident_text, options
 from banken_supervisor.actions.base import Action, ActionContext, ActionTarget, IncidentEnd, Outcome
+from banken_supervisor.actions.target import CUT
 from banken_supervisor.engine.ladder import Backoff, delay
 from banken_supervisor.processes.incident_end import StopReason
 from banken_supervisor.text.secret import Secret
@@ -158,7 +159,8 @@ class Webhook(Action, options.Table):
             if monotonic() + pause >= deadline:
                 return Outcome(False, f"{where}; no time for another attempt within {self.timeout:g} s", data)
             if ended.wait(pause) and ended.reason is not StopReason.STOPPING:
-                return Outcome(False, f"{where}; not tried again, for {ended.text}", data)
+                cut = {CUT: True} if ended.reason is StopReason.HANDED_OVER else {}
+                return Outcome(False, f"{where}; not tried again, for {ended.text}", data | cut)
 
     def _key(self) -> bytes | None:
         secret = self.secret

@@ -12,7 +12,7 @@ from functools import partial
 from typing import NamedTuple
 
 from banken.clock import wall
-from banken_supervisor.actions.target import ActionReport
+from banken_supervisor.actions.target import CUT, ActionReport
 from banken_supervisor.coordination.records import Begun, Claim
 from banken_supervisor.engine.effects import EndIncident, Event, EventType, RunStep
 from banken_supervisor.runtime.brake import Brake
@@ -102,7 +102,7 @@ class ClaimedSteps:
         key = _Key(target.incident.id, target.step, target.run)
         effect = self._begun.pop(key, None)
         claim = self._work.get(target.incident.name)
-        was_done = report.type is not EventType.ACTION_DROPPED
+        was_done = report.type is not EventType.ACTION_DROPPED and not report.data.get(CUT)
         if effect is not None and key in self._interrupted:
             self._interrupted.discard(key)
             if self._work.claims is None:

@@ -72,7 +72,10 @@ class OnPurpose:
             self.disown(own)
         self._quorums.count_stopped(program, is_stopped=not again and not removed)
         for record in self._concerned(program):
-            self._disown_if_left(record)
+            if removed and self._table.program_of(record.owner) == program:
+                self.disown(record)  # the end of its process may be heard of only now
+            else:
+                self._disown_if_left(record)
             if removed:
                 self._abandon(record, now, out)
             elif record.is_judged or (record.is_down and not again):

@@ -14,7 +14,7 @@ from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions import Action, ActionContext, ActionTarget, Outcome
 from banken_supervisor.actions import dispatcher as module
 from banken_supervisor.actions.dispatcher import Dispatcher
-from banken_supervisor.actions.target import ActionReport
+from banken_supervisor.actions.target import ActionReport, IncidentEnd, StopReason
 from banken_supervisor.engine.digest import Limits
 from banken_supervisor.engine.effects import EndIncident, EventType, RunCallback, RunStep
 from banken_supervisor.engine.ladder import Step
@@ -338,18 +338,18 @@ class Waits(Action):
     """Evidence that takes long: until the test lets it go, or its incident has ended."""
 
     name = "waits"
-    recovered: ClassVar[list[bool]] = []
+    reasons: ClassVar[list[StopReason | None]] = []
 
-    def run(self, subject: ActionTarget, world: ActionContext, ended: threading.Event) -> Outcome:
+    def run(self, subject: ActionTarget, world: ActionContext, ended: IncidentEnd) -> Outcome:
         done = ended.wait(20)
-        self.recovered.append(getattr(ended, "recovered", False))
+        self.reasons.append(ended.reason)
         return Outcome(done, "over")
 
 
 @pytest.mark.parametrize("step", [Step("log", options=(("text", "stop"),), first=True), TELL._replace(first=True)])
 def test_what_is_first_does_not_wait_for_the_evidence(bench: Bench, step: Step) -> None:
     """An action, and a message: done while the one before it still runs. One that is not first waits."""
-    Waits.recovered.clear()
+    Waits.reasons.clear()
     bench.run("w", Step("test_dispatcher:Waits"))
     bench.run("w", Step("log", options=(("text", "later"),)), 1)
     bench.run("w", step, 2)
@@ -367,13 +367,28 @@ def test_what_is_first_does_not_wait_for_the_evidence(bench: Bench, step: Step) 
 @pytest.mark.parametrize("how", ["fed", "paused", "reborn"])
 def test_an_action_can_tell_whether_the_worker_is_back(bench: Bench, how: str) -> None:
     """Only a feed is a recovery: not a pause, nor another process."""
-    Waits.recovered.clear()
+    Waits.reasons.clear()
     bench.run("w", Step("test_dispatcher:Waits"))
     bench.hand_out()
     until(lambda: bench.dispatcher.executor.counts()["running"] == 1, "it runs")
     bench.end("w", how)
-    until(lambda: bench.turn() or Waits.recovered, "it ended")
-    assert Waits.recovered == [how == "fed"]
+    until(lambda: bench.turn() or Waits.reasons, "it ended")
+    assert Waits.reasons == [StopReason.RECOVERED if how == "fed" else StopReason.ENDED]
+
+
+def test_what_is_handed_over_runs_no_longer_and_is_told_why(bench: Bench) -> None:
+    """What waits behind it is dropped, and the text does not say that the incident has ended, which is open."""
+    Waits.reasons.clear()
+    bench.run("w", Step("test_dispatcher:Waits"))
+    bench.run("w", Step("log"), 1)
+    bench.hand_out()
+    until(lambda: bench.dispatcher.executor.counts()["running"] == 1, "it runs")
+    bench.dispatcher.hand_over("w", "i-w")
+    until(lambda: len(bench.reports) == 2, "both have ended")
+    assert Waits.reasons == [StopReason.HANDED_OVER]
+    assert [(each.type, each.text) for each in bench.reports if each.target.step == 1] == [
+        (EventType.ACTION_DROPPED, "another supervisor leads now")
+    ]
 
 
 class SlowDisk:
@@ -391,7 +406,7 @@ class SlowDisk:
 
 def test_a_worker_that_is_back_is_left_alone_though_the_disk_is_slow(bench: Bench) -> None:
     """What runs is ended and what waits is dropped, once, before the end is on disk; the news of it waits."""
-    Waits.recovered.clear()
+    Waits.reasons.clear()
     disk, nothing = SlowDisk(), cast(Any, None)
     runner = EffectRunner(
         nothing, nothing, nothing, nothing, bench.dispatcher, nothing, cast(Any, disk), nothing, nothing
@@ -405,7 +420,7 @@ def test_a_worker_that_is_back_is_left_alone_though_the_disk_is_slow(bench: Benc
     bench.run("w", Step("log"), 2)
     runner.run([EndIncident("w", "i-w", 0.0, 5.0, "fed", (0, 1, 2))], 0.0, whole=False)
     until(lambda: bench.turn() or len(bench.reports) == 3, "all are reported")
-    assert Waits.recovered == [True]
+    assert Waits.reasons == [StopReason.RECOVERED]
     bench.turn(0.05)
     assert Teller.told == []
     [committed] = disk.after

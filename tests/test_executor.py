@@ -236,7 +236,7 @@ def test_the_lane_of_a_stuck_job_goes_on_unless_it_is_held(bench: Bench) -> None
 
 
 def test_closing_finishes_what_waits_only_where_that_is_asked_for() -> None:
-    """``finish``: what waits is done within the time; without it nothing begins any more."""
+    """``finish``: what waits is done within the time; without it nothing begins any more, which is told."""
     for finish, expected in ((True, [1, 2, 3]), (False, [1])):
         bench = Bench(threads_max=1)
         began = threading.Event()
@@ -251,7 +251,9 @@ def test_closing_finishes_what_waits_only_where_that_is_asked_for() -> None:
 
         threading.Thread(target=release, daemon=True).start()
         assert bench.executor.close(10.0, finish=finish) == 0
-        assert sorted(value for _, _, value in bench.told) == expected
+        assert sorted(value for _, how, value in bench.told if how is How.DONE) == expected
+        dropped = [value for _, how, value in bench.told if how is How.DROPPED]
+        assert dropped == [module.STOPPED] * (3 - len(expected))
         until(lambda: not [t for t in threading.enumerate() if t.name.startswith("banken-test")], "threads end")
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from banken_supervisor.actions import Action, ActionContext, ActionReport, ActionTarget, Executor, Outcome
 from banken_supervisor.actions import keyed_executor as module
+from banken_supervisor.actions.action_executor import FirstLane
 from banken_supervisor.engine.effects import EventType
 from recovery_kit import Desk, subject, until
 
@@ -182,8 +183,10 @@ def test_threads_meet_nothing_that_was_dropped(narrow: Bench) -> None:
     for number in range(20):
         narrow.executor.submit([Does(lambda a, e: None)], subject(f"late{number}"))
         narrow.executor.submit([DoesOutside(lambda a, e: None)], subject(f"hook{number}"))
-        assert narrow.executor.cancel(f"late{number}") == 1
-        assert narrow.executor.cancel(f"hook{number}") == 1
+        first = f"first{number}"
+        narrow.executor.submit([Does(lambda a, e: None)], subject(first), FirstLane(first))
+        for name in (f"late{number}", f"hook{number}", first):
+            assert narrow.executor.cancel(name) == 1
     narrow.gate.set()
     until(lambda: narrow.executor.counts()["running"] == 0, "all have ended")
     narrow.executor.submit([Does(lambda a, e: None)], subject("next"))

@@ -326,13 +326,14 @@ def test_where_the_supervisor_stops_it_is_tried_once_more_at_once(
     serve: Callable[..., Server], monkeypatch: Any, recovered: bool
 ) -> None:
     """In the pause after an attempt: the next supervisor does not send it. The text does not say that the incident
-    has ended, which is open, and the news of an end is not sent again and again without a pause either."""
+    has ended, which is open, and the news of an end is not sent again and again without a pause either. The
+    supervisor waits for it: who does not answer then is left soon."""
     monkeypatch.setattr(module, "BACKOFF", Backoff(10.0, 20.0))
-    for last, ok in ((200, True), (503, False)):
+    for last, ok in ((status(200), True), (status(503), False), (_silent, False)):
         ended = IncidentEnd()
 
-        def answer(handler: BaseHTTPRequestHandler, number: int, last: int = last, end: Any = ended.end) -> None:
-            status(500 if number == 1 else last)(handler, number)
+        def answer(handler: BaseHTTPRequestHandler, number: int, last: Answer = last, end: Any = ended.end) -> None:
+            (status(500) if number == 1 else last)(handler, number)
             end(StopReason.STOPPING)
 
         server = serve(answer)

@@ -90,7 +90,8 @@ def test_a_pass_is_provisional_until_it_was_seen_to_grow_or_to_change(tmp_path: 
     assert not look({"file": str(log), "grows": "1h"}, subject).passed
     log.write_text("")
     assert look({"file": str(log), "grows": "1h"}, subject)[::4] == (True, False), "it was made meanwhile"
-    assert look({"file": str(log)})[::4] == (True, False), "this needs no earlier look"
+    assert look({"file": str(log), "age": "1h"})[::4] == (True, False), "this needs no earlier look"
+    assert look({"file": str(log), "size": "> 1kB", "grows": "1h"})[::4] == (False, False), "it is no pass"
 
 
 def test_a_file_from_the_future_is_judged_by_what_is_seen(tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ def test_a_pass_is_provisional_until_each_limit_was_kept_once() -> None:
     assert (second.passed, second.provisional) == (True, False)
     subject = Subject("it")
     assert [look({"host": {"memory": "< 0.1 % for 1h"}}, subject).provisional for _ in range(2)] == [True, True]
+    failed = look({"host": {"cpu": "< 101 %", "memory": "< 1kB"}})
+    assert (failed.passed, failed.provisional) == (False, False)
     since, limit = Since(), threshold("< 90 % for 1h", PERCENT, with_for=True)
     figures = (10.0, 95.0, 95.0)
     assert [since.judge({"memory": (each, limit)}).provisional for each in figures] == [False] * 3

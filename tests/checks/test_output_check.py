@@ -75,11 +75,14 @@ def test_a_matcher_that_is_killed_or_stands_still_says_nothing_of_the_pattern(
         matcher.close()
 
 
+@pytest.mark.parametrize("to", ["the same file", "another file"])
 def test_lines_that_nobody_could_match_are_those_of_the_next_look(
-    log: Path, monkeypatch: pytest.MonkeyPatch
+    log: Path, monkeypatch: pytest.MonkeyPatch, to: str
 ) -> None:
     subject, raw = Subject("it"), check(log, r"step \d+")
     fails(raw, subject)
+    if to == "another file":  # no longer than the one before
+        log.rename(log.with_name("old"))
     write(log, "step 1\n")
 
     def unable(*_: object) -> int | None:

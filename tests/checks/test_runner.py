@@ -6,7 +6,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import cast
 
+from banken.client.zmq_client import Client
+from banken.protocol.codec import decode
+from banken.protocol.limits import RESULT_MAX
+from banken_supervisor.check_runner import serving
 from banken_supervisor.check_runner.runner import OVER_S, Entry, Runner, Wanted
 from banken_supervisor.checks.outcome import Outcome
 from banken_supervisor.checks.subject import Subject
@@ -57,6 +63,13 @@ async def until(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, what
         await asyncio.sleep(0.005)
+
+
+def test_the_whole_outcome_is_told() -> None:
+    sent: list[bytes] = []
+    found = Outcome(True, "x" * 2 * RESULT_MAX, process=(5, 6), provisional=True)
+    serving._tell(cast(Client, SimpleNamespace(_deliver=sent.append)), "w/check", found, 0.5, 9.0)
+    assert tuple(decode(sent[0]).args) == (True, "x" * RESULT_MAX, 0.5, 9.0, False, (5, 6), True)
 
 
 def test_checks_of_one_interval_are_spread_and_keep_their_pace() -> None:

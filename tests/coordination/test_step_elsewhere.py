@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from math import inf
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from banken.errors import RequestFailed, Unreachable
 from banken.protocol.incidents import Cause, Incident
-from banken_supervisor.actions import step_elsewhere
+from banken_supervisor.actions import Action, ActionContext, ActionReport, Executor, step_elsewhere
 from banken_supervisor.actions.dump import Dump
 from banken_supervisor.actions.step_elsewhere import Other, StepElsewhere
 from banken_supervisor.actions.target import ActionTarget, IncidentEnd, Outcome, StopReason
-from banken_supervisor.control.leader_steps import asked
+from banken_supervisor.control.leader_steps import RunKey, asked, did
+from banken_supervisor.runtime.steps_for_leader import StepsForLeader, _Run
+from recovery_kit import Desk, until
 
 TARGET = ActionTarget(Incident("i-1", "w", Cause.TIMEOUT, 1.0, 2.0, 3.0), step=1, run=2, fence=7)
 TAKEN = {"taken": True, "here": True, "why": None}
@@ -146,3 +150,34 @@ def test_why_nothing_more_is_to_be_waited_for_is_passed_on(why: StopReason) -> N
     one = Answers("m1", TAKEN, RUNS, DONE)
     assert run(one, ended=ended).ok
     assert one.asked[1][1]["end"] == why.value
+
+
+class Waits(Action):
+    """Until it is told not to."""
+
+    name = "waits"
+
+    def run(self, target: ActionTarget, context: ActionContext, ended: IncidentEnd) -> Outcome:
+        return Outcome(ended.wait(20), str(ended.reason))
+
+
+@pytest.mark.parametrize("why", StopReason)
+def test_the_member_tells_its_action_what_was_passed_on(why: StopReason) -> None:
+    """And nothing as long as there is nothing to tell."""
+    nothing: Any = None
+    reports: list[ActionReport] = []
+    executor = Executor(Desk(), reports.append)
+    steps = StepsForLeader(nothing, nothing, cast(Any, SimpleNamespace(executor=executor)), nothing)
+    steps._runs[RunKey("i-1", 1, 2)] = _Run("w", 7)
+    view = cast(Any, SimpleNamespace(cluster=lambda: SimpleNamespace(for_leader=steps)))
+    executor.submit([Waits()], TARGET)
+    until(lambda: executor.counts()["running"], "it runs")
+    key = {"incident": "i-1", "step": 1, "run": 2}
+    assert did(view, key | {"end": None}) == RUNS
+    time.sleep(0.05)
+    assert reports == []
+    assert did(view, key | {"end": why.value}) == RUNS
+    until(lambda: reports, "it has ended")
+    assert steps.takes(reports[0])
+    assert did(view, key) == {**DONE, "text": why.value, "data": {}}
+    assert executor.close(10) == 0

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from banken_supervisor.actions.action_executor import Executor
 from banken_supervisor.actions.notify import secret_parts
 from banken_supervisor.actions.target import ActionReport
 from banken_supervisor.text.sanitize import redact
+from http_kit import Server, status
 from recovery_kit import Desk, run, subject, until
 
 pytestmark = [
@@ -28,35 +28,17 @@ pytestmark = [
 ]
 
 
-class Inbox:
-    """A real server that takes apprise's JSON messages; ``code`` is what it answers."""
+class Inbox(Server):
+    """Takes apprise's JSON messages; ``code`` is what it answers."""
 
     def __init__(self) -> None:
+        super().__init__(lambda handler, number: status(self.code)(handler, number))
         self.code = 200
-        self.messages: list[dict[str, Any]] = []
-        inbox = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                inbox.messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(inbox.code)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *args: Any) -> None:
-                """Nothing."""
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self.port = self._http.server_address[1]
         self.url = f"json://someone:hunter2@127.0.0.1:{self.port}/token-1234"
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
 
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join(5)
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        return [json.loads(body) for _, _, body in self.seen]
 
 
 @pytest.fixture

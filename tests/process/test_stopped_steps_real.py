@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from http_kit import Server, status
 from process.kit import START_S, until
 from process.run_kit import Running, running
 from recovery_kit import gone
@@ -103,60 +103,18 @@ def _events(run: Running, type_: str) -> list[str]:
     return [each["do"] for each in _timeline(run) if each["type"] == type_]
 
 
-class Receiver:
-    """A service that answers the first request with 503, and the later ones with ``then``."""
-
-    def __init__(self, then: int) -> None:
-        self.count = 0
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                receiver.count += 1
-                self.rfile.read(int(self.headers["Content-Length"]))
-                self.send_response(503 if receiver.count == 1 else then)
-                self.send_header("Retry-After", "30")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *args: Any) -> None:
-                """Nothing."""
-
-        self._http = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_port}/hook"
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join(5)
-
-
-@pytest.fixture
-def receiver() -> Iterator[Callable[[int], Receiver]]:
-    made: list[Receiver] = []
-
-    def make(then: int) -> Receiver:
-        made.append(Receiver(then))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
-
-
 @pytest.mark.parametrize(("then", "ok"), [(200, True), (503, False)])
-def test_a_message_in_the_pause_after_an_attempt_is_sent_once_more(
-    receiver: Callable[[int], Receiver], then: int, ok: bool
-) -> None:
-    service = receiver(then)
-    text = config(f'do = "webhook", url = "{service.url}", timeout = "60s", retries = 9')
-    with running(text) as run, hanging(run):
-        until(lambda: service.count == 1, "the first attempt", START_S)
-        run.stop()
-        assert service.count == 2
-        run.run()
-        found = step(run)
+def test_a_message_in_the_pause_after_an_attempt_is_sent_once_more(then: int, ok: bool) -> None:
+    def answer(handler: BaseHTTPRequestHandler, number: int) -> None:
+        status(503 if number == 1 else then, Retry_After="30")(handler, number)
+
+    with closing(Server(answer)) as service:
+        text = config(f'do = "webhook", url = "{service.url}/hook", timeout = "60s", retries = 9')
+        with running(text) as run, hanging(run):
+            until(lambda: len(service.seen) == 1, "the first attempt", START_S)
+            run.stop()
+            assert len(service.seen) == 2
+            run.run()
+            found = step(run)
         assert found["ok"] is ok
         assert ok or found["text"].endswith("not tried again, for the supervisor stops")

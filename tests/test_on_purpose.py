@@ -219,8 +219,8 @@ def test_a_paused_one_waits_for_its_program_when_it_is_resumed(host: Host) -> No
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("is_last", [True, False])
 def test_a_removed_program_takes_what_it_fed_along(host: Host, named: bool, is_last: bool) -> None:
-    """But for what the operator names himself: that waits, as it did before its first feed. In one turn of the loop,
-    the end of a process may be heard of before or after that of its program."""
+    """But for what the operator names himself: that waits, as it did before its first feed. In one turn of the loop
+    the end of a process may be heard of before that of its program, or after it."""
     if named:
         host.engine.rules.replace_patterns([("rank", TEN)])
     host.stopping.add("trainer")

@@ -263,6 +263,41 @@ def test_who_has_most_connections_gives_way_to_who_has_fewer(bench: Bench) -> No
     assert bench.read() == [b"goes on"] * 2
 
 
+def test_one_process_has_few_that_say_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A further one is not taken, whichever door; of another process it is, and so it is when one has said who it
+    is, or has gone. Those that are gone leave nothing."""
+    monkeypatch.setattr(connections, "SILENT_MAX", 2)
+    opened = [bench.connect(b"x") for _ in range(2)]
+    assert bench.read() + bench.read() == [b"x"] * 2
+    silent = [bench.connect(opened=False) for _ in range(2)]
+    bench.read()
+    for door in (bench.door, bench.other):
+        refused = bench.connect(b"refused", door=door)
+        assert bench.read() == []
+        assert is_closed(refused)
+        assert bench.reasons() == ["handshake"]
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(connections, "_peer", lambda accepted: (1, 0))
+        assert bench.connect(b"another's")
+        assert bench.read() + bench.read() == [b"another's"]
+        elsewhere.setattr(connections, "_peer", lambda accepted: (0, 0))  # the system does not say whose it is
+        unknown = [bench.connect(opened=False) for _ in range(3)]
+        bench.read()
+    silent[0].sendall(GREETING + READY)
+    bench.read()
+    fifth = bench.connect(b"goes on")
+    assert bench.read() + bench.read() == [b"goes on"]
+    silent[1].close()
+    bench.read()
+    assert len(bench.connections) == 8
+    assert bench.reasons() == []
+    for peer in (*opened, silent[0], fifth, *unknown):
+        peer.close()
+    bench.read()
+    assert not bench.connections._silent_of
+    assert sys.getsizeof(bench.connections._silent) == sys.getsizeof({})
+
+
 def test_without_descriptors_it_waits_and_goes_on(bench: Bench) -> None:
     """The system gives no descriptor: it is told, those that are connected are read, and later others are taken."""
     first = bench.connect(b"first")

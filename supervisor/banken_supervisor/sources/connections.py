@@ -11,6 +11,7 @@ import contextlib
 import os
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -41,6 +42,10 @@ ACCEPT_REST_S = 0.1
 
 HANDSHAKE_S = 2.0
 """Seconds within which a connection has to say that it speaks ZeroMQ's protocol."""
+
+SILENT_MAX = 1_000
+"""Connections of one process whose handshake is not over; a further one is not taken. They take some 800 bytes
+each, of which Python gives back little."""
 
 PORTION_MIN = 2_048
 """Bytes that a connection gives in its first turn."""
@@ -161,6 +166,8 @@ class Connections:
         """by holder, the newest last"""
         self._silent: dict[Connection, None] = {}
         """those whose handshake is not over, the oldest first"""
+        self._silent_of: Counter[int] = Counter()
+        """how many of them each process has, by pid"""
         self._others: int | None = None
         """descriptors that were open when the loop began to accept"""
         self._rests_until = inf
@@ -199,7 +206,7 @@ class Connections:
 
     def is_open(self, connection: Connection) -> None:
         """Its handshake is over."""
-        self._silent.pop(connection, None)
+        self._is_silent_no_more(connection)
         if connection.pid:
             self._connected(connection.pid)
 
@@ -243,6 +250,11 @@ class Connections:
         accepted.setblocking(False)
         pid, uid = _peer(accepted)
         connection = Connection(door, accepted, pid, uid, monotonic() + HANDSHAKE_S)
+        if pid and self._silent_of[pid] >= SILENT_MAX:
+            text = f"{connection} is not taken: it has {SILENT_MAX:,} others whose handshake is not over"
+            self.refuse("handshake", text)
+            accepted.close()
+            return
         if not self._has_room(connection):
             self.refuse(
                 "connections",
@@ -256,6 +268,7 @@ class Connections:
         self.by_descriptor[connection.descriptor] = connection
         self._held.setdefault(connection.holder, {})[connection] = None
         self._silent[connection] = None
+        self._silent_of[pid] += 1
 
     def _has_room(self, newcomer: Connection) -> bool:
         """Whether it may stay: who has most gives way to who has fewer."""
@@ -286,7 +299,7 @@ class Connections:
         del held[connection]
         if not held:
             del self._held[connection.holder]
-        self._silent.pop(connection, None)
+        self._is_silent_no_more(connection)
         self.owing.discard(connection)
         # A forked child may hold the descriptor, too: to close it alone would not end the connection, nor take it
         # from the poller.
@@ -298,6 +311,16 @@ class Connections:
         connection.unsent.clear()
         if connection.door.handler is not None:
             connection.door.handler.gone(connection)
+
+    def _is_silent_no_more(self, connection: Connection) -> None:
+        if connection not in self._silent:
+            return
+        del self._silent[connection]
+        self._silent_of[connection.pid] -= 1
+        if not self._silent_of[connection.pid]:
+            del self._silent_of[connection.pid]
+        if not self._silent:
+            self._silent.clear()  # the room of those that are gone is walked to find the first
 
     def write(self, connection: Connection, data: bytes) -> None:
         """Send this. What the kernel has no room for waits; whoever calls bounds that."""

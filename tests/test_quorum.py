@@ -9,7 +9,7 @@ from banken.protocol.messages import Kind, ProcessIdentity
 from banken_supervisor.engine.effects import Event, RunCallback, RunStep
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Group
-from banken_supervisor.engine.record import QuorumState
+from banken_supervisor.engine.quorum_state import QuorumState
 from banken_supervisor.engine.states import State
 from engine_kit import TEN, Bench
 

@@ -241,24 +241,25 @@ class Engine:
     # -- what the operator and the programs say -------------------------------------------------------
 
     def declare(self, name: str, policy: Declaration | Policy, now: float, out: list[Effect]) -> None:
-        """The operator's policy for one name, in force at once and over every worker's. It is to be fed, unless its
-        process lives and has released it."""
+        """The operator's policy for one name, in force at once and over every worker's. It is to be fed, unless a
+        process of its program has released it."""
         self.rules.declare(name, policy)
         record = self.get(name)
         if record is not None:
             self._declarations.follow_rules(record)
-        self.watch(name, now, out, awaited=record is None or not record.is_end_only)
+        self.watch(name, now, out, awaited=record is None or not record.has_released)
 
     def watch(self, name: str, now: float, out: list[Effect], *, awaited: bool) -> None:
         """Watch this name by the rules from now on. ``awaited``: it is to be fed within its grace from now on, or
-        its incident is that it never was; else its worker is waited for first."""
+        its incident is that it never was; else its worker is waited for first. The incident that it has, or the end
+        of its process that is not judged yet, is not over by that."""
         record = self.get(name)
         if record is None:
             message = Message(Kind.DECLARE, name, None, 0.0, None)
             admitted = self.admission.admit(message, now, out, is_operators=True, awaited=awaited)
             if isinstance(admitted, Refusal):
                 self.admission.refuse(admitted, now, out, name)
-        elif awaited and not record.awaited:
+        elif awaited and not (record.awaited or record.is_down or record.exited):
             self.processes.reborn(record, now, out)
 
     def reconsider(self) -> None:

@@ -26,7 +26,8 @@ from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.patterns import Matcher, is_pattern, matcher
 from banken_supervisor.engine.policy import By, Group, Policy
-from banken_supervisor.engine.record import QuorumState, Record
+from banken_supervisor.engine.quorum_state import QuorumState
+from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.states import ENOUGH, State, Trigger
 from banken_supervisor.engine.table import Table
 

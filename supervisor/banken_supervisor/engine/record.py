@@ -19,6 +19,7 @@ from banken_supervisor.engine.adaptive_timeout import Gaps
 from banken_supervisor.engine.check_state import CheckState
 from banken_supervisor.engine.ladder import NextStep, StepKey
 from banken_supervisor.engine.policy import By, Policy
+from banken_supervisor.engine.quorum_state import QuorumState
 from banken_supervisor.engine.rate_limit import Bucket
 from banken_supervisor.engine.states import State
 
@@ -65,36 +66,6 @@ class OpenIncident:
     """that one is back, and until ``next_run`` this one may follow"""
     feeds: tuple[tuple[float, float], ...] = ()
     """the last feeds as they were at the verdict, of each the age and the gap before it"""
-
-
-@dataclass(slots=True)
-class QuorumState:
-    """How a group stands that wants ``at_least`` members alive (quorum.py)."""
-
-    at_least: int
-    members: tuple[str, ...] = ()
-    """names and patterns, as the config has them"""
-    alive: int = 0
-    """members that are alive, or paused"""
-    starting: int = 0
-    """members in the grace of a start"""
-    down: dict[str, None] = field(default_factory=dict)
-    """members with an open incident, or given up"""
-    stopped: dict[str, None] = field(default_factory=dict)
-    """programs among them that were stopped on purpose: they are not missed"""
-    changed: bool = True
-    """a member's state has changed since the last sweep"""
-    since: float | None = None
-    """since when the group's state is not what it should be; None: it is"""
-
-    def verdict(self, state: State) -> bool | None:
-        """For a group that is in ``state``. True: enough are alive again (or at last). False: too few are. None: no
-        change."""
-        if state is State.ALIVE:
-            return False if self.alive + self.starting + len(self.stopped) < self.at_least else None
-        if state is State.PAUSED:
-            return None
-        return True if self.alive >= self.at_least else None
 
 
 class Demand(NamedTuple):
@@ -308,8 +279,13 @@ class Record:
 
     @property
     def is_end_only(self) -> bool:
-        """Whether its process lives and is judged by its end alone: it has released the watchdog of its program."""
-        return self.state is State.WAITING and not self.awaited and self.owner_lives
+        """Whether it is judged by the end of its program alone: a process of that has released it."""
+        return self.state is State.WAITING and self.has_released
+
+    @property
+    def has_released(self) -> bool:
+        """Whether a process of its program has released it, and nothing was heard since; it may be paused."""
+        return not self.awaited and self.owner is not None
 
     @property
     def owner_lives(self) -> bool:

@@ -110,6 +110,38 @@ def test_a_start_that_fails_in_a_pause_is_an_incident_when_that_is_over(tmp_path
         assert reasons == ([] if starts else ["it could not be started: no such file"])
 
 
+def test_a_start_that_failed_before_a_pause_is_an_incident_again_when_that_is_over(tmp_path: Path) -> None:
+    """It is not to be started again, and has no timeout: nobody would hear of it else."""
+    bench = Bench(tmp_path, restart=Restart.NEVER)
+    bench.told(bench.programs.start("p", bench.now))
+    bench.told(bench.programs.failed("p", "no such file", bench.now, 0.5))
+    bench.engine.take(encode(Message(Kind.PAUSE, "p", None, 0.0, None, (300.0,))), bench.now, bench.out)
+    assert bench.state() is State.PAUSED
+    bench.judge(301.0)
+    bench.judge(0.1)
+    assert bench.state() is State.EXPIRED
+    reasons = [e.data["reason"] for e in bench.out if isinstance(e, Event) and e.type.value == "expired"]
+    assert reasons == ["it could not be started: no such file"] * 2
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_one_that_ended_in_a_pause_is_an_incident_although_the_supervisor_was_restarted(
+    tmp_path: Path, has_ended: bool
+) -> None:
+    """The process is known that had fed it; unless that lives, and is none of the program's."""
+    bench = Bench(tmp_path, restart=Restart.NEVER)
+    bench.watchdogs.manager.programs.apply(bench.watchdogs.specs, [], bench.now)
+    bench.watchdogs.manager.had_ended = lambda name: True  # type: ignore[method-assign]
+    bench.engine.processes.has_ended = lambda process: has_ended
+    who = ProcessIdentity(b"bootboot", 7, 70, b"aaaa")
+    bench.engine.take(encode(Message(Kind.FEED, "p", who, 0.0, None)), bench.now, bench.out)
+    bench.engine.take(encode(Message(Kind.PAUSE, "p", None, 0.0, None, (300.0,))), bench.now, bench.out)
+    bench.watchdogs._forget_those_down(bench.engine, bench.now, bench.out)
+    bench.judge(301.0)
+    bench.judge(0.1)
+    assert bench.state() is (State.EXPIRED if has_ended else State.ALIVE)
+
+
 def test_a_stop_that_takes_longer_than_the_timeout_is_no_incident(bench: Bench) -> None:
     """Silent for minutes while it is taken down; judged again when it is up again."""
     who = ProcessIdentity(b"bootboot", 7, 70, b"aaaa")

@@ -205,6 +205,8 @@ class Admission:
                 text = f"{self.quotas.processes_per_name} processes feed {record.name!r}, each judged by itself"
                 refusal = Refusal("members", f"{text}; process {process.pid} is not: {_RAISE}processes_per_name")
                 return self.refuse(refusal, now, out, record.name)
+            if is_new:
+                self._processes.joins(record)
             if members.note(record, process, kind, now):
                 self._table.mark_changed(record)
             if is_new and process != record.owner:

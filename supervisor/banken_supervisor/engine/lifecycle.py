@@ -60,6 +60,7 @@ class Lifecycle:
         if line.does is Does.OPEN_INCIDENT and self.gate.holds(record, what, now, out):
             self._table.forget_frames(record)  # its next feed is looked at
             return
+        death = self._death_of(record) if trigger is Trigger.PAUSE else None
         if self.gate.held:
             self.gate.let_go(record, trigger, now, out)
         if line.ends is not None:
@@ -67,10 +68,20 @@ class Lifecycle:
             self._incidents.close(record, what.how or line.ends, now, out, recovered=recovered)
         self._table.move(record, line.state)
         self._does[line.does](record, what, now, out)
+        if death is not None:  # nothing else would tell of it again: it is judged after the pause
+            record.detailed().exited_at, record.detailed().exited_how = now, death
         if line.ends is not None:
             self._incidents.is_back(record.name, now)
         if what.trigger in _OF_CHECKS_TOO:
             self._pass_on(record, what, now, out)
+
+    def _death_of(self, record: Record) -> str | None:
+        """``OpenIncident.death`` of its incident, or of the verdict that is held of it."""
+        incident = None if record.details is None else record.details.open_incident
+        if incident is not None:
+            return incident.death
+        held = self.gate.held.get(record.name)
+        return None if held is None or held.was_fed else held.what.death
 
     def await_feed(self, record: Record, how: str, now: float, out: list[Effect]) -> None:
         """Its silence is not judged before it is fed, or declared by a worker. ``how``: what ends its incident."""
@@ -107,6 +118,8 @@ class Lifecycle:
         assert what.cause is not None
         due = now if what.due is None else what.due
         spent = self._incidents.open(record, what.cause, due, now, out, what.reason, what.incident)
+        if (incident := record.detailed().open_incident) is not None:
+            incident.death = what.death
         self._give_up_or_arm(spent, record, now, out)
 
     def _escalate(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:

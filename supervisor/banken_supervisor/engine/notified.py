@@ -51,6 +51,8 @@ class Notified:
             return
         if record.details is not None:
             record.details.status = record.details.demand = None
+            if (incident := record.details.open_incident) is not None:
+                incident.death = None  # it is another process's
         if ready_within is not None:
             reason = f"it did not become ready within {ready_within:g} s"
             self._demand(record, Demand(now + ready_within, Cause.GRACE, reason))

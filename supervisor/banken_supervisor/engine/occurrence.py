@@ -19,6 +19,8 @@ class Occurrence(NamedTuple):
     """of the incident that is opened"""
     reason: str | None = None
     """given to ``fail``, or how a process ended"""
+    death: str | None = None
+    """as ``OpenIncident.death``"""
     until: float = inf
     """when a pause ends"""
     seconds: float | None = None

@@ -6,7 +6,7 @@ A process that ended by itself is an incident; one that was taken down on purpos
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 
 from banken.protocol.incidents import Cause
@@ -15,6 +15,7 @@ from banken_supervisor.engine.clean_ends import is_clean_end, word_of
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.ended_by_ladder import was_ended_by_ladder
 from banken_supervisor.engine.exit_status import end_text
+from banken_supervisor.engine.heirs import hand_back, heir_of
 from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.members import is_part_of, member_of, show_first
 from banken_supervisor.engine.occurrence import Occurrence
@@ -48,8 +49,6 @@ class ProcessLifecycle:
     """whether there can be such a process, or can have been one"""
     tells_end: Callable[[ProcessIdentity], bool] = lambda process: False
     """whether the end of a process will be noticed, and its status be known"""
-    _abandoned: set[str] = field(default_factory=set)
-    """names whose program was given up while they were paused"""
 
     def exited(self, process: ProcessIdentity, now: float, out: list[Effect], status: int | None = None) -> None:
         """A process has ended. What it fed and did not release is judged as soon as all that it sent is read.
@@ -99,11 +98,11 @@ class ProcessLifecycle:
         how, ended = details.exited_how, details.ended or {}
         details.exited_at = details.exited_how = details.ended = None
         if how is not None:
-            if record.declaration.exit is Exit.NEVER:
+            if record.declaration.exit is Exit.NEVER and not details.abandoned:
                 self._release(record, record.owner, None, now, out)
             else:
-                self._open(record, Cause.EXITED, how, due, now, out)
-                if record.name in self._abandoned and record.state is State.EXPIRED:
+                self._open(record, Cause.EXITED, how, due, now, out, death=how)
+                if details.abandoned and record.state is State.EXPIRED:
                     self._lifecycle.apply(record, Occurrence(Trigger.GIVE_UP), now, out)
             return
         for process, status in ended.items():
@@ -178,6 +177,8 @@ class ProcessLifecycle:
                 pass
             elif record.is_judged or (record.state is State.PAUSED and not details.members):
                 self._ended(record, GONE, now + RETURN_S)  # judged after the pause, if it is paused
+            elif not details.members:
+                details.note_death(GONE)
 
     def is_failure(self, name: str, status: int | None) -> bool:
         """Whether a program that ended by itself is to be started again ``on-failure``: unless its exit status is a
@@ -206,6 +207,20 @@ class ProcessLifecycle:
         record = self._table.by_name.get(name)
         if record is not None and (record.is_judged or record.state is State.PAUSED):  # judged after the pause
             self._ended(record, how, now)
+        elif record is not None:
+            record.detailed().note_death(how)
+
+    def joins(self, record: Record) -> None:
+        """Another process has the name now, beside those that had it: what is known of their end is no matter any
+        more. A program's watchdog ends with the program."""
+        details = record.details
+        if details is None or self.is_program(record.name):
+            return
+        if details.open_incident is not None:
+            details.open_incident.death = None
+        if details.exited_how is not None:
+            details.exited_how = None
+            details.exited_at = details.exited_at if details.ended else None
 
     def restarted(self, name: str, now: float, out: list[Effect]) -> None:
         """A new process of the program behind this name has started."""
@@ -218,22 +233,28 @@ class ProcessLifecycle:
         details = record.details
         if details is not None:  # the former process's progress is no measure for this one, and its end is over
             details.progress_at = details.exited_at = details.exited_how = details.ended = details.demand = None
+            details.abandoned = False
         self._lifecycle.apply(record, Occurrence(Trigger.REBORN), now, out)
 
     def abandon(self, name: str, why: str, now: float, out: list[Effect]) -> None:
         """The program behind this name is not started again by itself: its incident, which is opened if there is
         none, is given up; after a pause, if it is paused."""
         record = self._table.by_name.get(name)
-        if record is not None and record.state is State.PAUSED:
+        if record is None:
+            return
+        details = record.detailed()
+        if record.state is State.PAUSED:
             if not record.exited:
                 self._ended(record, why, now)
-            self._abandoned.add(name)
-        elif record is not None and record.is_judged:
+        elif record.is_judged:
             cause = Cause.EXITED if record.exited else Cause.FAILED
-            how = None if record.details is None else record.details.exited_how
-            reason = how or why if record.exited else why
-            self._lifecycle.apply(record, Occurrence(Trigger.DEADLINE, cause=cause, reason=reason), now, out)
-        if record is not None and record.state is State.EXPIRED:
+            reason = details.exited_how or why if record.exited else why
+            what = Occurrence(Trigger.DEADLINE, cause=cause, reason=reason, death=reason)
+            self._lifecycle.apply(record, what, now, out)
+        else:
+            details.note_death(why)
+        details.abandoned = True
+        if record.state is State.EXPIRED:
             self._lifecycle.apply(record, Occurrence(Trigger.GIVE_UP), now, out)
 
     def _judge_one_end(
@@ -265,9 +286,9 @@ class ProcessLifecycle:
             details.displace(process, ENDED)
             if is_left:
                 details.extended_until = None  # the time that it had to end
-            heir = self._heir(record, details, now)
+            heir = heir_of(record, details, now, self.lives, self.has_ended)
             if heir is not None:
-                self._hand_back(record, heir, process, status, out)
+                hand_back(self._table, record, heir, process, status, out)
                 return True
             if is_clean and self.is_program(record.name):
                 return True  # it ends with its program; until then another process may feed it
@@ -277,7 +298,9 @@ class ProcessLifecycle:
             self._release(record, process, status, now, out)
         else:
             reason = why if why is not None else end_text(status, process.pid)
-            self._open(record, Cause.EXITED if why is None else Cause.FAILED, reason, due, now, out)
+            # A program is told to have ended by its own keeper; and another process may still prove life.
+            death = None if details.members or self.is_program(record.name) else reason
+            self._open(record, Cause.EXITED if why is None else Cause.FAILED, reason, due, now, out, death=death)
             if is_part_of(record, process):  # no process will come that could end this
                 self._release(record, process, status, now, out)
         return False
@@ -290,15 +313,18 @@ class ProcessLifecycle:
         details = record.detailed()
         member = member_of(record, process)
         is_left, why = word_of(details, process)
+        heir = None
         if member is not None:
             details.displace(process, ENDED)
             self._drop(record, details, member, now)
         elif record.owner == process:
             details.displace(process, ENDED)
-            heir = self._heir(record, details, now)
+            heir = heir_of(record, details, now, self.lives, self.has_ended)
             if heir is not None and record.state is State.PAUSED:
-                self._hand_back(record, heir, process, status, out)
+                hand_back(self._table, record, heir, process, status, out)
                 return
+        if heir is None and not details.members and record.owner == process and not self.is_program(record.name):
+            details.note_death(end_text(status, process.pid) if why is None else why)
         incident = record.incident
         if incident is not None:
             data = {"incident": incident.id, "pid": process.pid}
@@ -339,44 +365,11 @@ class ProcessLifecycle:
         details, owner = record.details, record.owner
         if owner is None or details is None or not details.displaced or self.lives(owner):
             return False
-        heir = self._heir(record, details, now)
+        heir = heir_of(record, details, now, self.lives, self.has_ended)
         if heir is None or heir.boot == owner.boot or details.displaced[heir] <= record.fed_at:
             return False
-        self._hand_back(record, heir, owner, None, out)
+        hand_back(self._table, record, heir, owner, None, out)
         return True
-
-    def _hand_back(
-        self, record: Record, heir: ProcessIdentity, former: ProcessIdentity, status: int | None, out: list[Effect]
-    ) -> None:
-        """The name is an earlier process's again. It is judged by when that was heard last, and by nothing that the
-        other one said."""
-        details = record.detailed()
-        record.fed_at = details.displaced[heir]
-        details.displaced = {each: heard for each, heard in details.displaced.items() if each != heir}
-        details.work_due = details.scope = details.progress_at = details.extended_until = None
-        self._table.forget_frames(record)
-        self._table.set_owner(record, heir, out)
-        details.new_feeder, details.contest_reported = True, False
-        if record.feed_times is not None:
-            record.feed_times.clear()
-        data = {"pid": heir.pid, "former_pid": former.pid, "status": status}
-        out.append(Event(EventType.HANDED_BACK, record.name, data))
-        self._table.arm(record)
-
-    def _heir(self, record: Record, details: Details, now: float) -> ProcessIdentity | None:
-        """The process that had the name before and lives: of those that still feed a host's newest, else the one
-        that was heard last."""
-        since = now - record.declaration.timeout - record.resolution
-        living = {
-            process: heard
-            for process, heard in details.displaced.items()
-            if heard != ENDED and (self.lives(process) or (heard >= since and not self.has_ended(process)))
-        }
-        if not living:
-            return None
-        last = max(living, key=lambda process: living[process])
-        feeding = [each for each, heard in living.items() if each.boot == last.boot and heard >= since]
-        return max(feeding, key=lambda process: process.start, default=last)
 
     def _release(
         self, record: Record, process: ProcessIdentity | None, status: int | None, now: float, out: list[Effect]
@@ -385,14 +378,17 @@ class ProcessLifecycle:
         out.append(Event(EventType.ENDED, record.name, {"pid": pid, "status": status}))
         self._lifecycle.apply(record, Occurrence(Trigger.RELEASE, how="ended"), now, out)
 
-    def _open(self, record: Record, cause: Cause, reason: str, due: float, now: float, out: list[Effect]) -> None:
+    def _open(
+        self, record: Record, cause: Cause, reason: str, due: float, now: float, out: list[Effect],
+        *, death: str | None,
+    ) -> None:  # fmt: skip
         if not self._on_purpose.excuses(record, now, out):
-            what = Occurrence(Trigger.DEADLINE, due=due, cause=cause, reason=reason)
+            what = Occurrence(Trigger.DEADLINE, due=due, cause=cause, reason=reason, death=death)
             self._lifecycle.apply(record, what, now, out)
 
     def _ended(self, record: Record, how: str, at: float) -> None:
         self._table.forget_frames(record)
-        self._abandoned.discard(record.name)
         details = record.detailed()
+        details.abandoned = False
         details.exited_at, details.exited_how = at, how
         self._table.arm(record)

@@ -48,6 +48,9 @@ class OpenIncident:
     next_run: float
     """when the callback runs again"""
     reason: str | None = None
+    death: str | None = field(default=None, kw_only=True)
+    """how its process ended, or why its program was given up: that is so after a pause, too, which closes the
+    incident. None: it lives, or that is not known, or another one has the name"""
     failed_at: float | None = None
     """when its worker said last that it failed"""
     next_step: NextStep | None = None
@@ -147,6 +150,8 @@ class Details:
     """when its process was found to have ended, until that has been judged"""
     exited_how: str | None = None
     """how it ended, where that is known"""
+    abandoned: bool = False
+    """its program was given up; until it is started again"""
     asked_to_end: float | None = None
     """when a step for the leader of the cluster was begun that ends its process (ended_by_ladder.py)"""
     stopped_with: str | None = None
@@ -186,6 +191,12 @@ class Details:
     def open_incident(self) -> OpenIncident | None:
         """The incident that nothing has ended yet, whether it is escalated or was given up."""
         return self.incident or self.given_up
+
+    def note_death(self, how: str) -> None:
+        """Its incident is of one that has ended; of several words the first one stays."""
+        incident = self.open_incident
+        if incident is not None and incident.death is None:
+            incident.death = how
 
     def displace(self, process: ProcessIdentity, heard: float) -> None:
         """``process`` may no longer feed this name. ``heard``: its last feed, or ``ENDED``."""

@@ -332,6 +332,7 @@ def _incident_from(past: PastIncident, now: float) -> OpenIncident:
     opened = now - past.age
     incident = OpenIncident(past.id, past.cause, opened, 1, inf, past.reason, climbing_since=opened)
     incident.failed_at = opened if past.cause is Cause.FAILED else None
+    incident.death = past.reason if past.cause is Cause.EXITED else None
     incident.step_counts = {run.step: run.run for run in sorted(past.steps, key=lambda run: run.run)}
     return incident
 

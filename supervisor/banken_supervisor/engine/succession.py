@@ -133,6 +133,8 @@ class Succession:
         record = self._restore().adopt(past, now, out)
         if record is None:
             return False
+        if held is not None and held.what.death is not None:
+            record.detailed().note_death(held.what.death)
         if (event := self._incidents.replay(past.name, now)) is not None:
             # Whether its former leader could still tell it is not known. Who hears it twice knows it by its id.
             data = {key: value for key, value in event.data.items() if key != "replay"}
@@ -157,7 +159,9 @@ class Succession:
         details.incident = details.given_up = None
         self._table.move(record, State.ALIVE)
         cause = incident.cause
-        what = Occurrence(Trigger.DEADLINE, due=deadline(record), cause=cause, reason=incident.reason)
+        what = Occurrence(
+            Trigger.DEADLINE, due=deadline(record), cause=cause, reason=incident.reason, death=incident.death
+        )
         self._lifecycle.apply(record, what, incident.opened, [])
         return [incident.id]
 

@@ -269,8 +269,8 @@ class ProgramWatchdogs:
                     self._declare(name, engine, now, out)
                     reason = f"it could not be started: {data.get('reason', 'reason unknown')}"[:REASON_MAX]
                     engine.tell(Message(Kind.FAIL, name, None, 0.0, None, (reason,)), now, out)
-                    if (record := engine.get(name)) is not None and record.state is State.PAUSED:
-                        engine.processes.program_ended(name, reason, now)  # else a failure in a pause is forgotten
+                    if (record := engine.get(name)) is not None and not record.is_judged:
+                        engine.processes.program_ended(name, reason, now)  # else a pause would make it well
                 case kinds.GAVE_UP:  # an incident even if the program had released its watchdog
                     self._declare(name, engine, now, out)
                     times = "1 restart" if data["count"] == 1 else f"{data['count']} restarts"
@@ -328,7 +328,7 @@ class ProgramWatchdogs:
                 continue
             elif record.is_judged:
                 engine.forget(name, now, out)
-            elif record.state is State.PAUSED and record.owner is None and self.manager.had_ended(name):
+            elif record.state is State.PAUSED and self.manager.had_ended(name) and not _is_fed(record, engine):
                 engine.processes.program_ended(name, ENDED_IN_PAUSE, now)
 
     def _declare(self, name: str, engine: Engine, now: float, out: list[Effect]) -> None:
@@ -339,6 +339,11 @@ class ProgramWatchdogs:
             if policy.declaration.feeders is Feeders.LATEST:  # that is for one process
                 policy = policy._replace(declaration=policy.declaration._replace(feeders=Feeders.EACH))
         engine.declare(name, policy, now, out)
+
+
+def _is_fed(record: Record, engine: Engine) -> bool:
+    """Whether a process has its name that may live."""
+    return record.owner is not None and not engine.processes.has_ended(record.owner)
 
 
 def _tell_checks(event: ProgramEvent, engine: Engine, now: float, out: list[Effect]) -> None:

@@ -206,8 +206,10 @@ class Engine:
         if refusal is not None:
             return refusal
         member = members.member_of(record, message.identity)
-        if member is not None and kind in members.PROOFS and members.is_of_another(record, member):
-            member.fed_at = now
+        extended = None if member is None else member.extended_until
+        if member is not None and members.keep_aside(record, member, message, now):
+            if member.extended_until != extended:
+                self.table.mark_changed(record)
             return None
         is_news = record.by is By.NOBODY or not record.awaited or record.stopped_with is not None
         unannounced = kind is Kind.DECLARE and is_news

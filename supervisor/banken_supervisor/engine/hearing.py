@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from banken.protocol.incidents import Cause
+from banken_supervisor.engine.members import keep_shown
 from banken_supervisor.engine.record import Record, progress_deadline
 from banken_supervisor.engine.states import State
 
@@ -67,6 +68,7 @@ def vouch(record: Record, cause: Cause, other: Timer, now: float) -> None:
     record.fed_at = max(record.fed_at, now - other.age)
     if record.fed_at + _limit(record) <= now:
         details.extended_until = now + min(other.left, record.declaration.timeout)
+    keep_shown(record)
 
 
 def _limit(record: Record) -> float:

@@ -28,6 +28,7 @@ from banken_supervisor.engine.ladder import (
     step_after_reload,
     step_key,
 )
+from banken_supervisor.engine.members import member_of
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.record import Details, OpenIncident, Record, deadline, progress_deadline
 from banken_supervisor.engine.repeat_pace import RepeatPace
@@ -103,6 +104,8 @@ class Incidents:
             reason = _unfed(record, details)
         details.incidents += 1
         self._table.end_extension(record)
+        if (member := member_of(record, record.owner)) is not None:
+            member.extended_until = None
         details.exited_at = details.exited_how = details.stopped_with = details.back_by = None
         details.cause = cause
         incident = OpenIncident(

@@ -4,9 +4,10 @@
 with its last process.
 
 ``feeders = "each"``: each process is judged by itself, from its second feed on, until it ends, releases the name or
-says that it is idle. A record has one last feed, one owner and one scope: they are those of the process that is due
-first (``show_first``), and, while there is an incident, of the process that it is about. What another process says
-meanwhile is kept for it and ends nothing.
+says that it is idle. A record has one last feed, one owner, one scope and one extension: they are those of the
+process that is due first (``show_first``), and, while there is an incident, of the process that it is about. What
+another process says meanwhile is kept for it and ends nothing. What an operator or a restart allows, each of them
+has, until its own next feed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from math import inf
 
 from banken.protocol.limits import is_section
-from banken.protocol.messages import Feeders, Kind, ProcessIdentity
+from banken.protocol.messages import Feeders, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.record import JOINS_AFTER, Member, Record
 from banken_supervisor.engine.states import State
 
@@ -106,17 +107,74 @@ def is_of_another(record: Record, member: Member) -> bool:
 
 
 def show(record: Record, member: Member) -> None:
-    """The record's last feed, owner and scope are this process's."""
+    """The record's last feed, owner and scope are this process's, and so is what it is allowed. Before the first
+    feed of all, what is allowed is the name's."""
     record.owner, record.fed_at, record.feed_times = member.process, member.fed_at, member.feed_times
-    if record.details is not None:
-        record.details.work_due, record.details.scope = member.work_due, member.scope
+    details = record.details
+    if details is not None:
+        details.work_due, details.scope = member.work_due, member.scope
+        if record.state is not State.WAITING:
+            details.extended_until = member.extended_until
+            details.unsure, details.held_until = member.unsure, member.held_until
 
 
 def keep(record: Record, member: Member) -> None:
     """What became of the record is the process's that it showed."""
     member.fed_at, member.feed_times = record.fed_at, record.feed_times
-    if record.details is not None:
-        member.work_due, member.scope = record.details.work_due, record.details.scope
+    details = record.details
+    if details is not None:
+        member.work_due, member.scope = details.work_due, details.scope
+        member.extended_until = details.extended_until
+        member.unsure, member.held_until = details.unsure, details.held_until
+
+
+def keep_aside(record: Record, member: Member, message: Message, now: float) -> bool:
+    """Whether this is the word of a process that lives while there is an incident of another one; and that alone
+    becomes of it."""
+    if not (message.kind in PROOFS or message.kind is Kind.EXTEND) or not is_of_another(record, member):
+        return False
+    if message.kind is Kind.EXTEND:
+        member.extended_until = now + message.args[0]
+    else:
+        member.fed_at, member.extended_until = now, None
+    return True
+
+
+def keep_shown(record: Record) -> None:
+    """What became of the record, by no process's word, is the process's that it shows."""
+    member = member_of(record, record.owner)
+    if member is not None and record.declaration.feeders is Feeders.EACH:
+        keep(record, member)
+
+
+def extend(record: Record, until: float | None) -> None:
+    """An extension, or the end of one, by a word that is no process's: it is for all of them."""
+    details = record.detailed()
+    details.extended_until = until
+    if record.declaration.feeders is Feeders.EACH:
+        for member in (details.members or {}).values():
+            member.extended_until = until
+
+
+def extended_until(record: Record) -> float | None:
+    """When the extension of the record, or the last one of its processes, ends; None: it has none."""
+    details = record.details
+    if details is None:
+        return None
+    found = [details.extended_until, *(each.extended_until for each in (details.members or {}).values())]
+    return max((each for each in found if each is not None), default=None)
+
+
+def drop(record: Record, member: Member, now: float) -> None:
+    """``member`` of a record that is ALIVE belongs to it no more. Where none is left that is judged by itself, the
+    others have what they are allowed, from the last feed; where none is left at all, the name keeps that."""
+    details = record.detailed()
+    record.fed_at = now if member.work_due == inf else max(record.fed_at, member.fed_at)
+    details.work_due = details.scope = None
+    if details.members:
+        details.extended_until = None
+        details.extended_until = extended_until(record)
+    show_first(record)
 
 
 def show_first(record: Record) -> None:
@@ -130,7 +188,8 @@ def show_first(record: Record) -> None:
     first, earliest = None, inf
     for member in details.members.values():
         if member.joined:
-            due = member.fed_at + limit if member.work_due is None else member.work_due
+            due = member.fed_at + limit + member.unsure if member.work_due is None else member.work_due
+            due = max(due, member.extended_until or due, member.held_until or due)
             if first is None or due < earliest:
                 first, earliest = member, due
     if first is not None:
@@ -138,9 +197,11 @@ def show_first(record: Record) -> None:
 
 
 def start_again(record: Record, now: float) -> None:
-    """Each has a whole timeout from ``now``; what is idle stays idle."""
-    if record.details is not None and record.details.members:
-        for member in record.details.members.values():
-            member.fed_at = now
+    """Each has a whole timeout from ``now``, or what the record is allowed; what is idle stays idle."""
+    details = record.details
+    if details is not None and details.members:
+        for member in details.members.values():
+            member.fed_at, member.extended_until = now, details.extended_until
+            member.unsure, member.held_until = details.unsure, details.held_until
             if member.work_due != inf:
                 member.work_due = member.scope = None

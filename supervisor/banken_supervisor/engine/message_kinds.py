@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from math import inf
 
 from banken.protocol.incidents import Cause
-from banken.protocol.messages import Kind, Message
+from banken.protocol.messages import Feeders, Kind, Message
+from banken_supervisor.engine import members
 from banken_supervisor.engine.admission import Admission
 from banken_supervisor.engine.declarations import Declarations
 from banken_supervisor.engine.effects import Effect, Event, EventType
@@ -146,6 +147,10 @@ class MessageKinds:
     def _extend(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
         if record.is_judged:
             self._table.forget_frames(record)  # the next feed must be looked at: it ends the extension
-            record.detailed().extended_until = now + message.args[0]
+            member = members.member_of(record, message.identity)
+            if member is None or record.declaration.feeders is not Feeders.EACH:
+                members.extend(record, now + message.args[0])
+            else:  # it is this one that the record shows
+                record.detailed().extended_until = now + message.args[0]
             self._table.mark_changed(record)
             out.append(Event(EventType.EXTENDED, record.name, {"seconds": message.args[0]}))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from banken.protocol.incidents import Cause
+from banken_supervisor.engine import members
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.occurrence import Occurrence
@@ -37,6 +38,7 @@ class Notified:
             record.detailed().demand = None
         self._table.await_feeds(record)
         self._table.end_extension(record)
+        members.extend(record, None)
         if record.state is State.PAUSED:
             record.fed_at = max(record.fed_at, now)
             return
@@ -92,6 +94,6 @@ class Notified:
         self._table.forget_frames(record)  # the next feed must be looked at: it ends the extension
         details = record.detailed()
         until = now + seconds
-        details.extended_until = until if details.extended_until is None else max(details.extended_until, until)
+        members.extend(record, until if details.extended_until is None else max(details.extended_until, until))
         self._table.mark_changed(record)
         out.append(Event(EventType.EXTENDED, name, {"seconds": seconds}))

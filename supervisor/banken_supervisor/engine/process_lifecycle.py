@@ -17,7 +17,7 @@ from banken_supervisor.engine.ended_by_ladder import was_ended_by_ladder
 from banken_supervisor.engine.exit_status import end_text
 from banken_supervisor.engine.heirs import hand_back, heir_of
 from banken_supervisor.engine.lifecycle import Lifecycle
-from banken_supervisor.engine.members import is_part_of, member_of, show_first
+from banken_supervisor.engine.members import drop, is_part_of, member_of, show_first
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.record import ENDED, Details, Member, Record
@@ -133,8 +133,8 @@ class ProcessLifecycle:
             if member is None:
                 details.extended_until = until
                 self._table.mark_changed(record)
-            elif record.declaration.feeders is Feeders.EACH:
-                member.work_due = until
+            elif record.declaration.feeders is Feeders.EACH and record.state is State.ALIVE:
+                details.work_due = until  # it is this one that the record shows
 
     def released(self, record: Record, process: ProcessIdentity | None, now: float, out: list[Effect]) -> None:
         """Watch it no longer; ``process`` says so, None: an operator does.
@@ -354,9 +354,7 @@ class ProcessLifecycle:
         self._table.mark_changed(record)
         self._table.forget_frames(record)
         if record.declaration.feeders is Feeders.EACH and record.state is State.ALIVE:
-            record.fed_at = now if member.work_due == inf else max(record.fed_at, member.fed_at)
-            details.work_due = details.scope = None
-            show_first(record)
+            drop(record, member, now)
             self._table.arm(record)
 
     def outlived(self, record: Record, now: float, out: list[Effect]) -> bool:

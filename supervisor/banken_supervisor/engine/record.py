@@ -102,6 +102,9 @@ class Member:
     """how often it was heard, up to ``JOINS_AFTER``"""
     work_due: float | None = None
     scope: Scope | None = None
+    extended_until: float | None = None
+    unsure: float = 0.0
+    held_until: float | None = None
 
     @property
     def joined(self) -> bool:

@@ -26,6 +26,7 @@ from math import inf
 from typing import NamedTuple, Protocol
 
 from banken.protocol.messages import Declaration, Kind, Message
+from banken_supervisor.engine import members
 from banken_supervisor.engine.admission import Admission
 from banken_supervisor.engine.declarations import Declarations
 from banken_supervisor.engine.effects import Effect
@@ -344,6 +345,7 @@ class Registry:
             details = record.detailed()
             details.work_due, details.held_until, details.unsure = None, None, 0.0
             details.extended_until = None if told.left is None else until
+        members.keep_shown(record)
         self._succession.gate.let_go(record, Trigger.FEED, now, out)
         table.arm(record)
 

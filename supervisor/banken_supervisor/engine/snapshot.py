@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, ProcessIdentity
+from banken_supervisor.engine.members import extended_until
 from banken_supervisor.engine.policy import By, Window
 from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.states import State
@@ -155,8 +156,8 @@ def checkpoint(record: Record, program: str | None, now: float) -> Checkpoint | 
         if record.state is State.PAUSED:
             left = None if details.paused_until == inf else details.paused_until - now
             maintained = details.maintained
-        elif details.extended_until is not None:
-            left = details.extended_until - now
+        elif (until := extended_until(record)) is not None:
+            left = until - now
         if details.members:
             members = tuple(
                 each.process for each in details.members.values() if each.words and each.process not in leaving

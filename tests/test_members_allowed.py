@@ -8,6 +8,7 @@ import pytest
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, Feeders, Kind, ProcessIdentity
 from banken_supervisor.engine.claim_gate import Role
+from banken_supervisor.engine.effects import Withdraw
 from banken_supervisor.engine.hearing import Timer
 from banken_supervisor.engine.registry import Entry, Standing
 from banken_supervisor.engine.states import State
@@ -247,3 +248,26 @@ def test_an_extension_that_another_member_tells_of_holds() -> None:
     assert "w" not in bench.engine.succession.gate.held
     bench.jump(11.0)
     assert "w" in bench.engine.succession.gate.held
+
+
+@pytest.mark.parametrize("kind", [Kind.FEED, Kind.EXTEND])
+@pytest.mark.parametrize("role", [Role.LEADER, Role.FOLLOWER])
+def test_what_another_process_says_does_not_withdraw_a_verdict(role: Role, kind: Kind) -> None:
+    """Its own word does. Else one that hangs is not found where the others feed faster than a claim is written."""
+    bench = two()
+    gate = bench.engine.succession.gate
+    gate.role = role
+    bob_feeds(bench, 11)
+    bench.jump(0.5)
+    bench.out.clear()
+    bench.say(kind, "w", *((30.0,) if kind is Kind.EXTEND else ()), who=BOB, declaration=EACH)
+    assert bench.out == []
+    assert "w" in gate.held
+    record = bench.engine.get("w")
+    assert record is not None
+    assert record.owner == ALICE
+    bench.feed(who=ALICE, declaration=EACH)
+    assert "w" not in gate.held
+    assert [each for each in bench.out if isinstance(each, Withdraw)] == [Withdraw("w")] * (role is Role.LEADER)
+    bench.jump(9.0)
+    assert "w" not in gate.held

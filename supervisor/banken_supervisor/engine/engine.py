@@ -207,7 +207,8 @@ class Engine:
             return refusal
         member = members.member_of(record, message.identity)
         extended = None if member is None else member.extended_until
-        if member is not None and members.keep_aside(record, member, message, now):
+        is_held = record.name in self._lifecycle.gate.held
+        if member is not None and members.keep_aside(record, member, message, now, is_held=is_held):
             if member.extended_until != extended:
                 self.table.mark_changed(record)
             return None

@@ -98,9 +98,10 @@ def bring_back(record: Record, process: ProcessIdentity) -> None:
     details.members[process] = Member(record.name, process, record.fed_at, None, JOINS_AFTER)
 
 
-def is_of_another(record: Record, member: Member) -> bool:
-    """Whether there is an incident, and it is about another process, which lives."""
-    if not record.is_down or record.declaration.feeders is not Feeders.EACH:
+def is_of_another(record: Record, member: Member, *, is_held: bool = False) -> bool:
+    """Whether there is an incident, and it is about another process, which lives. ``is_held``: it is a verdict yet
+    (claim_gate.py)."""
+    if not (record.is_down or is_held) or record.declaration.feeders is not Feeders.EACH:
         return False
     about = member_of(record, record.owner)
     return about is not None and about is not member and about.joined
@@ -128,10 +129,12 @@ def keep(record: Record, member: Member) -> None:
         member.unsure, member.held_until = details.unsure, details.held_until
 
 
-def keep_aside(record: Record, member: Member, message: Message, now: float) -> bool:
+def keep_aside(record: Record, member: Member, message: Message, now: float, *, is_held: bool) -> bool:
     """Whether this is the word of a process that lives while there is an incident of another one; and that alone
     becomes of it."""
-    if not (message.kind in PROOFS or message.kind is Kind.EXTEND) or not is_of_another(record, member):
+    if not (message.kind in PROOFS or message.kind is Kind.EXTEND):
+        return False
+    if not is_of_another(record, member, is_held=is_held):
         return False
     if message.kind is Kind.EXTEND:
         member.extended_until = now + message.args[0]

@@ -8,10 +8,11 @@ import pytest
 from banken.protocol.messages import Declaration, Feeders, Kind, ProcessIdentity
 from banken_supervisor.control.control_api import row
 from banken_supervisor.engine.effects import Event
+from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy
 from banken_supervisor.engine.states import State
 from banken_supervisor.text.reasons import unjudged
-from engine_kit import ALICE, BOB, TEN, Bench
+from engine_kit import ALICE, BOB, TEN, Bench, events_of
 
 START_GRACE_S = TEN.grace
 """That of a program without one of its own: the defaults'."""
@@ -354,3 +355,61 @@ def test_what_depends_on_it_is_not_judged_meanwhile(host: Host, on: str) -> None
     host.jump(0.2)
     expired = [each.name for each in host.out if isinstance(each, Event) and each.type == "expired"]
     assert sorted(expired) == ["api", "between", "rank"]
+
+
+LADDER = Ladder((Step("kill"),))
+
+
+def blamed(host: Host, *, presumed: bool) -> None:
+    """``api`` has an incident that is blamed on ``db``, which is down, or is only due to be found so."""
+    policy = Policy(Declaration(5.0, 1000.0, 5.0), LADDER, depends_on=("db",))
+    host.engine.declare("api", policy, host.now, host.out)
+    host.engine.declare("db", Policy(Declaration(5.0, 1000.0, START_GRACE_S)), host.now, host.out)
+    host.engine.on_purpose.program_up("db", host.now)
+    for name in ("api", "db"):
+        host.feed(name, who=BOB)
+    host.now += 5.0
+    assert host.engine.verdicts.sweep(host.now, host.out)
+    host.engine.verdicts.judge(host.now, host.now, host.out, 1)
+    incident = host.engine.get("api").incident  # type: ignore[union-attr]
+    assert incident is not None
+    assert (incident.blamed, incident.presumed) == ("db", True)
+    if not presumed:
+        host.jump(0.6)
+        assert (incident.blamed, incident.presumed) == ("db", False)
+
+
+def of_api(host: Host) -> list[str]:
+    """What was told of it since it was fed."""
+    return [each.type.value for each in events_of(host.out) if each.name == "api"][2:]
+
+
+@pytest.mark.parametrize("presumed", [False, True])
+def test_what_was_blamed_on_a_program_is_taken_down_when_that_is_stopped(host: Host, presumed: bool) -> None:
+    """It has no time of its own to come back, without the program: its ladder does not begin."""
+    blamed(host, presumed=presumed)
+    host.stopping.add("db")
+    host.jump(0.5)
+    host.stopping.discard("db")
+    host.engine.forget("db", host.now, host.out, "stopped")
+    host.engine.on_purpose.program_down("db", host.now, host.out, again=False, removed=False)
+    for _ in range(100):
+        host.jump(1.0)
+    assert of_api(host) == ["expired", "taken-down", "closed"]
+    assert host.why("api") == "depends on db, which is stopped"
+    host.engine.declare("db", EXIT_ONLY, host.now, host.out)
+    host.engine.on_purpose.program_up("db", host.now)
+    host.jump(START_GRACE_S + 0.1)
+    assert of_api(host) == ["expired", "taken-down", "closed", "expired", "action"], "it is judged again"
+
+
+def test_what_was_blamed_on_a_program_that_is_restarted_keeps_its_incident(host: Host) -> None:
+    """It goes on, with a timeout from then on to follow: nobody has said that it is over."""
+    blamed(host, presumed=False)
+    host.engine.processes.restarted("db", host.now, host.out)
+    host.engine.on_purpose.program_down("db", host.now, host.out, again=True, removed=False)
+    host.engine.on_purpose.program_up("db", host.now)
+    host.jump(4.9)
+    assert of_api(host) == ["expired"]
+    host.jump(0.2)
+    assert of_api(host) == ["expired", "callback-repeated", "action"]

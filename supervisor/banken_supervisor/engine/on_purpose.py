@@ -131,8 +131,12 @@ class OnPurpose:
         return program is not None and (self.is_stopping(program) or self._until.get(program) == inf)
 
     def excuses(self, record: Record, now: float, out: list[Effect]) -> bool:
-        """Whether silence, failure or end of one that is judged has such a reason: then it is taken down, too."""
+        """Whether silence, failure or end of one that is judged has such a reason: then it is taken down, too.
+
+        So is one whose incident was blamed on another, but not by a program that is up again: it goes on then."""
         reason = self._reason(record, now)
+        if reason is not None and reason[1] is not None and record.is_down:
+            return False
         if reason is not None:
             self._take_down(record, reason, now, out)
             self._disown_if_left(record)

@@ -101,6 +101,8 @@ class Verdicts:
             self._quorums.judge(record, quorum, due, now, out)
         elif record.is_down and self._lifecycle.gate.defers(record):
             self._table.deadlines.arm(record, now + DEFERRED_S)
+        elif _is_excused(record) and self._on_purpose.excuses(record, now, out):
+            pass  # what it was blamed on is stopped on purpose by now
         elif not record.is_judged:
             self._lifecycle.apply(record, Occurrence(Trigger.DEADLINE, due=due), now, out)
         elif record.is_check:
@@ -134,3 +136,8 @@ class Verdicts:
         """The record is looked at again after a while: it is not lost, and does not hold up the others."""
         out.append(Fault(record.name, error))
         self._table.deadlines.arm(record, now + RETRY_S)
+
+
+def _is_excused(record: Record) -> bool:
+    """Whether it has an incident that is not held against it, and would be from now on."""
+    return record.incident is not None and (record.incident.recovering or record.incident.presumed)

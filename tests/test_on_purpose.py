@@ -12,7 +12,7 @@ from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy
 from banken_supervisor.engine.states import State
 from banken_supervisor.text.reasons import unjudged
-from engine_kit import ALICE, BOB, TEN, Bench, events_of
+from engine_kit import ALICE, BOB, ELSEWHERE, TEN, Bench, events_of
 
 START_GRACE_S = TEN.grace
 """That of a program without one of its own: the defaults'."""
@@ -334,6 +334,63 @@ def test_a_group_counts_what_was_started_again_and_hangs(host: Host) -> None:
     host.jump(START_GRACE_S + 0.1)
     host.jump(0.1)
     assert host.whats() == ["expired", "expired"]
+
+
+def regrouped(host: Host, at_least: int, *members: str) -> list[str]:
+    """A reload makes the group this one."""
+    host.engine.quorums.set([Group("all", members, at_least)], TEN, host.now, host.out)
+    host.jump(0.0)
+    group = host.engine.get("all")
+    assert group is not None
+    assert group.quorum is not None
+    return list(group.quorum.stopped)
+
+
+def test_a_group_misses_what_hangs_when_one_that_is_stopped_is_a_member_no_longer(host: Host) -> None:
+    """It has two members after the reload, of two that it wants: one is too few, and depended on by ``api``."""
+    for name, who in (("a", BOB), ("b", ELSEWHERE)):
+        host.feed(name, who=who)
+    grouped(host, 2, "trainer", "a", "b")
+    host.stop()
+    host.jump(0.1)
+    assert regrouped(host, 2, "a", "b") == []
+    host.depends("api", "all", timeout=15.0)
+    host.feed("api", who=BOB)
+    for _ in range(4):
+        host.jump(5.0)
+        host.feed("a", who=BOB)
+    expired = [each.name for each in events_of(host.out) if each.type == "expired"]
+    assert expired == ["b", "all", "api"]
+
+
+@pytest.mark.parametrize("members", [("trainer", "a"), ("tr*", "a")])
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_group_that_a_reload_makes_does_not_miss_what_is_stopped(
+    host: Host, members: tuple[str, ...], is_new: bool
+) -> None:
+    """A group that is new, or that has it as a member only now; until it is up again, whatever was reloaded."""
+    host.feed("a", who=BOB)
+    if not is_new:
+        grouped(host, 1, "a")
+    host.stop()
+    host.jump(0.1)
+    host.out.clear()
+    for _ in range(2):
+        assert regrouped(host, 2, *members) == ["trainer"]
+        for _ in range(5):
+            host.jump(5.0)
+            host.feed("a", who=BOB)
+    assert (host.state("all"), host.whats()) == (State.ALIVE, [])
+    host.start()
+    assert regrouped(host, 2, *members) == []
+
+
+def test_a_group_misses_a_program_that_was_removed_and_is_named_again(host: Host) -> None:
+    """It is not stopped on purpose: there is none."""
+    grouped(host, 1, "trainer", "a")
+    host.stop()
+    host.down(removed=True)
+    assert regrouped(host, 1, "trainer", "a") == []
 
 
 @pytest.mark.parametrize("on", ["trainer", "rank", "between", "all"])

@@ -45,6 +45,8 @@ class Quorums:
     _members: dict[str, list[Record]] = field(default_factory=dict)
     """by the exact name of a member: the groups it is in"""
     _patterns: list[tuple[Matcher, Record]] = field(default_factory=list)
+    _stopped: dict[str, None] = field(default_factory=dict)
+    """programs that are stopped on purpose, in a group or not: a reload may make a group of them"""
 
     def set(self, groups: Iterable[Group], declaration: Declaration, now: float, out: list[Effect]) -> None:
         """These groups from now on, those with ``at_least``; incidents of groups that remain stay open.
@@ -66,6 +68,10 @@ class Quorums:
                     self._patterns.append((matcher(member), record))
                 else:
                     self._members.setdefault(member, []).append(record)
+        for program in self._stopped:
+            for record in self._groups_of(program):
+                assert record.quorum is not None
+                record.quorum.stopped[program] = None
         if wanted:
             for record in self._table:
                 self.enroll(record)
@@ -83,6 +89,10 @@ class Quorums:
 
     def count_stopped(self, program: str, *, is_stopped: bool) -> None:
         """A program is stopped on purpose: its groups do not miss it. Or it is stopped no longer."""
+        if is_stopped:
+            self._stopped[program] = None
+        else:
+            self._stopped.pop(program, None)
         for group in self._groups_of(program):
             assert group.quorum is not None
             if is_stopped:
@@ -106,8 +116,7 @@ class Quorums:
         record.declaration = declaration
         before, record.policy = record.policy, Policy(declaration, group.ladder)
         self._incidents.follow_reload(record, before)
-        stopped = {} if record.quorum is None else record.quorum.stopped
-        record.detailed().quorum = QuorumState(group.at_least, group.members, stopped=stopped)
+        record.detailed().quorum = QuorumState(group.at_least, group.members)
         self._table.look_at_group(record)
         return record
 

@@ -12,6 +12,7 @@ from banken_supervisor.engine.policy import EXIT_ONLY, CheckRule, Group, Policy
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.snapshot import RETURN_S, SHARE_MAX, Snapshot
 from banken_supervisor.engine.states import State
+from engine_kit import events_of
 from restart_kit import ALICE, BOB, TEN, House, said
 
 
@@ -442,6 +443,77 @@ def test_who_depends_on_one_that_is_down_is_marked_again() -> None:
     assert record.details.incident is not None
     assert record.details.incident.blamed == "parent"
     assert steps(house.run(100.0)) == []
+
+
+def blamed_long(*ladder: Step) -> House:
+    """``w`` has been blamed on ``db`` for a long time; that is back, and ``w`` has an incident of its own."""
+    house = House(db=Policy(TEN), w=Policy(TEN, Ladder(ladder), depends_on=("db",)))
+    for name in ("db", "w"):
+        house.feed(name, declared=None)
+    house.run(2000.0)
+    house.forget()
+    while not any(each.type.value == "callback-repeated" for each in events_of(house.out) if each.name == "w"):
+        house.run(0.25, feeding=("db",))
+    return house
+
+
+def acted_at(house: House, seconds: float) -> list[tuple[int, float]]:
+    """Steps of ``w`` in so many seconds, ``db`` being fed, and when each was begun."""
+    found = []
+    for _ in range(int(seconds)):
+        done = house.run(1.0, feeding=("db",))
+        found += [(each.number, house.now) for each in done if isinstance(each, RunStep)]
+    return found
+
+
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_a_climb_that_began_long_after_its_verdict_is_not_hurried(restarts: int) -> None:
+    """It was blamed until then. What was begun says when the climb began, and the next step has its time."""
+    house = blamed_long(Step("log"), Step("kill", after=600.0))
+    began = house.now
+    for _ in range(restarts):
+        house.run(5.0, feeding=("db",))
+        house.crash(5.0)
+    assert acted_at(house, began + 599.0 - house.now) == []
+    assert [number for number, _ in acted_at(house, 2.0)] == [1]
+
+
+def test_of_a_climb_that_has_begun_nothing_the_first_step_alone_may_be_due() -> None:
+    """Nothing says when it began: its first step is taken to be due, and the next has the time between them."""
+    house = blamed_long(Step("log", after=60.0), Step("kill", after=600.0))
+    house.run(5.0, feeding=("db",))
+    house.crash(5.0)
+    restarted = house.now
+    log, kill = acted_at(house, 700.0)
+    assert (log[0], kill[0]) == (0, 1)
+    assert log[1] < restarted + 60.0
+    assert kill[1] == pytest.approx(restarted + 540.0, abs=1.5)
+
+
+def test_a_climb_whose_ladder_has_changed_is_not_hurried_either() -> None:
+    """None of what was begun is there any more: the next step is one that is due after the last of it."""
+    house = blamed_long(Step("log"), Step("kill", after=600.0))
+    began = house.now
+    house.run(5.0, feeding=("db",))
+    house.operators["w"] = Policy(
+        TEN, Ladder((Step("notify"), Step("dump", after=300.0), Step("kill", after=600.0))), depends_on=("db",)
+    )
+    house.crash(5.0)
+    assert [(number, round(at - began, -1)) for number, at in acted_at(house, 700.0)] == [(1, 300.0), (2, 600.0)]
+
+
+@pytest.mark.parametrize("depends_on", [(), ("db",)])
+def test_a_climb_that_began_at_its_verdict_goes_on_by_that(depends_on: tuple[str, ...]) -> None:
+    """Whether or not it might have been blamed; what fell due while no supervisor ran is due."""
+    ladder = Ladder((Step("log"), Step("kill", after=600.0)))
+    house = House(db=Policy(TEN), w=Policy(TEN, ladder, depends_on=depends_on))
+    for name in ("db", "w"):
+        house.feed(name, declared=None)
+    house.run(10.5, feeding=("db",))
+    verdict = house.now
+    assert house.state() is State.EXPIRED
+    house.crash(100.0)
+    assert [round(at - verdict, -1) for _, at in acted_at(house, 600.0)] == [600.0]
 
 
 def test_observing_does_not_tell_twice() -> None:

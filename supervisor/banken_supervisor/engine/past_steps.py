@@ -39,6 +39,9 @@ def next_step_of(record: Record, incident: OpenIncident, ran: tuple[PastRun, ...
     ladder = ladder_of(record)
     if not ladder.steps:
         return None
+    depends_on = () if record.policy is None else record.policy.depends_on
+    if depends_on and not ladder.observe:  # else what would have been done is not kept
+        incident.climbing_since = max(incident.climbing_since, _began_by(ladder.steps, ran, now))
     since = incident.climbing_since
     on_it = _still_there(ran, ladder.steps)
     if on_it:
@@ -50,12 +53,20 @@ def next_step_of(record: Record, incident: OpenIncident, ran: tuple[PastRun, ...
                 return NextStep(since + step.after, index)
         again = ladder.steps[-1].repeat
         return None if again is None else NextStep(now + again, len(ladder.steps) - 1)
-    depends_on = () if record.policy is None else record.policy.depends_on
     if depends_on and ladder.steps[0].after <= 0.0:
         # Else its first step would have been begun: it was excused, and may follow now.
         incident.recovering = True
         return None
     return first_step(ladder, since)
+
+
+def _began_by(steps: tuple[Step, ...], ran: tuple[PastRun, ...], now: float) -> float:
+    """No climb that has begun only so many of its steps began later. One whose incident was blamed at first began
+    after its verdict, which nothing that is kept says: at the verdict, all of its steps would be overdue."""
+    if not ran:
+        return now - steps[0].after
+    there = set(_still_there(ran, steps))
+    return min(now - each.age - (steps[each.step].after if each in there else 0.0) for each in ran)
 
 
 def spend(record: Record, ran: Iterable[PastRun], now: float) -> None:

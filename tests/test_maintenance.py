@@ -108,7 +108,7 @@ def test_an_end_that_moves_and_a_window_that_is_gone() -> None:
     letter(bench, {NIGHT: 60.0})
     bench.jump(60.1)
     assert bench.state("w") is State.ALIVE
-    letter(bench, {NIGHT: 60.0})
+    letter(bench, {NIGHT: 0.5})
     assert bench.state("w") is State.ALIVE, "the same window, which is over"
     letter(bench, {})
     letter(bench, {NIGHT: 60.0})
@@ -162,11 +162,10 @@ def test_a_table_of_looks_at_the_clock(at: datetime, ends: dict[Window, datetime
 
 
 def test_what_was_told_is_told_again_only_when_it_has_moved() -> None:
-    """A second is nothing, an hour of summer time is."""
-    end = THREE + timedelta(hours=1)
-    assert not changed({NIGHT: end}, {NIGHT: end + timedelta(seconds=0.5)})
-    assert changed({NIGHT: end}, {NIGHT: end + timedelta(hours=1)})
-    assert changed({NIGHT: end}, {})
+    """A second is nothing, an hour is."""
+    assert not changed({NIGHT: 3600.0}, {NIGHT: 3600.5})
+    assert changed({NIGHT: 3600.0}, {NIGHT: 7200.0})
+    assert changed({NIGHT: 3600.0}, {})
 
 
 def test_the_thread_tells_openings_ends_and_changes_and_stops() -> None:
@@ -198,3 +197,80 @@ def test_the_thread_tells_openings_ends_and_changes_and_stops() -> None:
     assert not thread.is_alive()
     assert letters.empty()
     assert faults == []
+
+
+class Wall:
+    """A maintenance clock on a thread of its own, and the two clocks that it looks at, which are set."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at, self.passed = at, 500.0
+        self.letters: queue.Queue[dict[Window, float]] = queue.Queue()
+        self.asks, self.answers = threading.Semaphore(0), threading.Semaphore(0)
+        self.clock = MaintenanceClock(
+            lambda left: self.letters.put(dict(left)), print, self._look, 0.01,
+            start=lambda work: start_daemon(work, "windows") and None, passed=lambda: self.passed,
+        )  # fmt: skip
+
+    def _look(self) -> datetime:
+        self.asks.release()
+        assert self.answers.acquire(timeout=30.0)
+        return self.at
+
+    def told(self) -> list[dict[Window, float]]:
+        """What it says when it has looked at the clocks as they are now."""
+        self.answers.release()
+        for _ in range(2):  # this time, and the next
+            assert self.asks.acquire(timeout=10.0)
+        self.asks.release()
+        found = []
+        while not self.letters.empty():
+            found.append(self.letters.get())
+        return found
+
+    def close(self) -> None:
+        self.clock.close()
+        self.answers.release()
+
+    def go(self, seconds: float, set_by: float = 0.0) -> None:
+        """Time passes, and then the clock on the wall is set."""
+        self.at, self.passed = self.at + timedelta(seconds=seconds + set_by), self.passed + seconds
+
+
+@pytest.mark.parametrize("minutes", [-20.0, 20.0])
+def test_a_clock_that_is_set_in_a_window_moves_the_end_of_the_pause(minutes: float) -> None:
+    """The window is open by what the clock shows: until four, whatever has passed."""
+    wall = Wall(THREE + timedelta(minutes=30))
+    bench = maintained()
+    try:
+        wall.clock.set([NIGHT])
+        for left in wall.told():
+            letter(bench, left)
+        for set_by in (0.0, 0.4, 60.0 * minutes, 0.0):
+            bench.jump(60.0)
+            wall.go(60.0, set_by)
+            heard = wall.told()
+            assert heard == ([] if abs(set_by) < 1.0 else [{NIGHT: 1620.0 - 60.0 * minutes - 0.4}])
+            for left in heard:
+                letter(bench, left)
+        rest = 1560.0 - 60.0 * minutes - 0.4
+        bench.jump(rest - 1.0)
+        assert bench.state("w") is State.PAUSED
+        bench.jump(1.1)
+        assert bench.state("w") is State.ALIVE
+    finally:
+        wall.close()
+
+
+def test_a_window_that_opens_again_when_it_ends_pauses_again() -> None:
+    """Its pause is over a moment before that is told: a window of an hour at three and at four."""
+    bench = maintained()
+    letter(bench, {NIGHT: 3600.0})
+    bench.jump(3600.0)
+    bench.say(Kind.FEED, "w")
+    assert bench.state("w") is State.ALIVE
+    bench.jump(0.005)
+    letter(bench, {NIGHT: 3599.995})
+    assert bench.state("w") is State.PAUSED
+    bench.say(Kind.RESUME, "w", who=None)
+    letter(bench, {NIGHT: 3590.0})
+    assert bench.state("w") is State.ALIVE, "the operator's word stands until the next opening"

@@ -194,7 +194,7 @@ class YearHost:
         self.up = True
         self.oracle.came(self.at)
         self._spell_change = next_change(self._spells, self.wall) - self.wrong - self.begin
-        self._reported: dict[Window, datetime] | None = None
+        self._reported: dict[Window, float] | None = None
         self._look_at_windows()
         self.keep()
 
@@ -278,12 +278,13 @@ class YearHost:
         """As the maintenance clock does."""
         now = self._calendar()
         ends, wait = maintenance_clock.open_windows(self._windows, now, CHECK_MAX)
-        if self._reported is None or maintenance_clock.changed(self._reported, ends):
-            left = {window: (end - now).total_seconds() for window, end in ends.items()}
+        left = {window: (end - now).total_seconds() for window, end in ends.items()}
+        until = {window: self.now + seconds for window, seconds in left.items()}
+        if self._reported is None or maintenance_clock.changed(self._reported, until):
             self.engine.maintenance.open_windows(left, self.now)
             while self.engine.maintenance.go_on(self.now, self.out):
                 pass
-            self._reported = ends
+            self._reported = until
             self.keep()
         self._next_look = self.at + wait
 

@@ -20,6 +20,9 @@ from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.states import State, Trigger
 from banken_supervisor.engine.table import Table
 
+LEFT_S = 1.0
+"""With less left, a window whose pauses are over by deadline time is the same one still, and not open again."""
+
 PORTION = 1000
 """Watchdogs that are paused or resumed in one turn of the loop."""
 
@@ -37,7 +40,9 @@ class Maintenance:
 
     def open_windows(self, left: Mapping[Window, float], now: float) -> None:
         """These windows are open, each for so many seconds yet."""
+        # One that begins again as it ends, or whose end the clock moved then, is told of when that has come.
         fresh = left.keys() - self._open.keys()
+        fresh |= {window for window, until in self._open.items() if until <= now and left.get(window, 0.0) > LEFT_S}
         self._open = {window: now + seconds for window, seconds in left.items()}
         for record in self._table:
             windows = () if record.policy is None else record.policy.maintenance

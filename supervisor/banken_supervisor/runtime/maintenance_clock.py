@@ -1,7 +1,8 @@
 """The maintenance clock: reports to the loop which maintenance windows are open, by wall-clock time.
 
 A thread checks the schedules when the next window opens or closes, and at least every ``CHECK_EVERY_S`` seconds,
-because the wall clock may be set and daylight saving time may begin. Without windows there is no thread.
+because the wall clock may be set and daylight saving time may begin. What it reports is counted from then on by a
+clock that is never set; so it compares the ends along that one. Without windows there is no thread.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
+from time import monotonic
 
 from banken_supervisor.engine.policy import Window
 
@@ -24,7 +26,7 @@ class MaintenanceClock:
     """``report`` is called on the thread with the open windows and the seconds that each has left.
 
     ``fault`` is called there with an exception of a check; the next check follows after ``check_every_s``.
-    ``start`` runs a function on a thread, now or when one is free.
+    ``start`` runs a function on a thread, now or when one is free. ``passed``: seconds, by a clock that is not set.
     """
 
     def __init__(
@@ -35,10 +37,12 @@ class MaintenanceClock:
         check_every_s: float = CHECK_EVERY_S,
         *,
         start: Callable[[Callable[[], None]], None],
+        passed: Callable[[], float] = monotonic,
     ) -> None:
         self._report = report
         self._fault = fault
         self._clock = clock
+        self._passed = passed
         self._check_every_s = check_every_s
         self._start = start
         self._started = False
@@ -60,15 +64,17 @@ class MaintenanceClock:
 
     def _work(self) -> None:
         windows = self._sets.get()
-        reported: dict[Window, datetime] | None = None
+        reported: dict[Window, float] | None = None
         while windows is not None:
             wait = self._check_every_s
             try:
-                now = self._clock()
+                now, since = self._clock(), self._passed()
                 ends, wait = open_windows(windows, now, self._check_every_s)
-                if reported is None or changed(reported, ends):
-                    self._report({window: (end - now).total_seconds() for window, end in ends.items()})
-                    reported = ends
+                left = {window: (end - now).total_seconds() for window, end in ends.items()}
+                until = {window: since + seconds for window, seconds in left.items()}
+                if reported is None or changed(reported, until):
+                    self._report(left)
+                    reported = until
             except Exception as fault:  # noqa: BLE001  # for example a clock outside the calendar
                 self._fault(fault)
             with contextlib.suppress(Empty):
@@ -105,8 +111,8 @@ def windows_ended(windows: Iterable[Window], seconds: float, now: datetime | Non
     return {window: (now - end).total_seconds() for window, end in ends.items() if end is not None}
 
 
-def changed(reported: Mapping[Window, datetime], ends: Mapping[Window, datetime]) -> bool:
-    """Whether the open windows differ from those that were reported last."""
-    return reported.keys() != ends.keys() or any(
-        abs((reported[window] - end).total_seconds()) > TOLERANCE_S for window, end in ends.items()
+def changed(reported: Mapping[Window, float], until: Mapping[Window, float]) -> bool:
+    """Whether the open windows, and until when each is, differ from those that were reported last."""
+    return reported.keys() != until.keys() or any(
+        abs(reported[window] - end) > TOLERANCE_S for window, end in until.items()
     )

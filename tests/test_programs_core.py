@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from banken_supervisor.engine.ladder import Backoff, Budget
-from banken_supervisor.engine.policy import ProcessAttributes, Restart
+from banken_supervisor.engine.policy import Group, ProcessAttributes, ProgramSpec, Restart, Strategy
 from banken_supervisor.programs.engine.effects import SendSignal
 from banken_supervisor.programs.engine.programs import UnknownProgram
 from banken_supervisor.programs.engine.record import signal_number
@@ -348,6 +348,75 @@ def test_a_slow_spawn_holds_up_the_others_for_a_while_only() -> None:
     assert bench.told("program-slow") == [{"after": SPAWN_PATIENCE}]
     assert bench.started("a") == []
     assert bench.state("a") == "running"
+
+
+def hanging(*specs: ProgramSpec, groups: tuple[Group, ...] = ()) -> Bench:
+    """``a`` runs; the spawn of ``b`` hangs, and that was told."""
+    bench = Bench(*specs, groups=groups, start=False)
+    bench.ask("start", ["a", "b"])
+    bench.started("a")
+    bench.wait(SPAWN_PATIENCE)
+    assert len(bench.told("program-slow")) == 1
+    return bench
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_the_restart_of_a_group_waits_no_longer_for_a_spawn_that_hangs(comes: bool) -> None:
+    """``a`` has crashed: it starts again, and ``b`` when its spawn has come to an end."""
+    groups = (Group("g", ("a", "b"), strategy=Strategy.ONE_FOR_ALL),)
+    bench = hanging(spec("a"), spec("b"), groups=groups)
+    assert bench.exited("a") == []
+    assert bench.until_due() == (1.0, ["spawn a"])
+    bench.started("a")
+    if not comes:
+        assert bench.failed("b") == ["spawn b"]
+        return
+    assert bench.started("b") == ["15 b"]
+    assert bench.exited("b", -15) == ["spawn b"]
+
+
+def test_a_stop_of_all_waits_no_longer_for_a_spawn_that_hangs() -> None:
+    """Nor does a supervisor that ends. A process that comes of it after all is ended."""
+    bench = hanging(spec("a", order=1), spec("b", order=2))
+    assert bench.ask("stop", ["a", "b"]) == ["15 a"]
+    b = bench.core.get("b")
+    assert b is not None
+    assert not b.may_end
+    assert bench.started("b") == ["15 b"]
+    assert b.may_end
+    assert bench.until_due() == (2.0, ["kill a", "kill b"])
+    assert len(bench.told("program-slow")) == 1
+
+
+def test_a_stop_of_all_waits_no_longer_for_what_outlived_a_kill() -> None:
+    """It was told that it is unkillable, and then all are stopped."""
+    bench = Bench(spec("a", order=2), spec("b", order=1))
+    bench.ask("stop", "a")
+    assert bench.until_due() == (2.0, ["kill a"])
+    assert bench.until_due() == (KILL_PATIENCE, [])
+    assert bench.ask("stop", ["a", "b"]) == ["15 b"]
+    bench.exited("b", -15)
+    assert bench.exited("a", -9) == []
+    assert (bench.state("a"), bench.state("b")) == ("stopped", "stopped")
+    assert len(bench.told("program-unkillable")) == 1
+
+
+@pytest.mark.parametrize("swapped", [{"a": 2, "b": 1, "c": 3}, {"a": 3, "b": 2, "c": 1}, {"a": 1, "b": 1, "c": 1}])
+def test_a_reload_between_two_stops_makes_no_circle_of_what_waits(swapped: dict[str, int]) -> None:
+    """A restart of all, which a reload gives other places, and a stop of all: each ends, as the restart began."""
+    bench = Bench(spec("a", order=1), spec("b", order=2), spec("c", order=3))
+    assert bench.ask("restart", ["a", "b", "c"]) == ["15 c"]
+    bench.words(bench.core.apply([spec(name, order=order) for name, order in swapped.items()], (), bench.now))
+    bench.ask("stop", ["a", "b", "c"])
+    assert bench.exited("c", -15) == ["15 b"]
+    assert bench.exited("b", -15) == ["15 a"]
+    assert bench.exited("a", -15) == []
+    bench.ask("start", ["a", "b", "c"])
+    for _ in range(3):
+        bench.started(*[name for name in "abc" if bench.state(name) == "starting"])
+    last = max(swapped.values())
+    words = [f"15 {name}" for name, order in swapped.items() if order == last]
+    assert bench.ask("stop", ["a", "b", "c"]) == words, "the next stop is by the new places"
 
 
 # -- the operator's word -----------------------------------------------------------------------------

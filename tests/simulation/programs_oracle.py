@@ -75,6 +75,11 @@ class Track:
     first: set[str] = field(default_factory=set)
     """those whose spawn must be done before it is spawned"""
 
+    @property
+    def is_overdue(self) -> bool:
+        """That it does not end, or that its spawn takes too long, was told: nobody waits for it."""
+        return self.unkillable or (self.told_slow and self.process == "asked")
+
 
 class Oracle:
     """Judges one night."""
@@ -150,7 +155,7 @@ class Oracle:
             if as_group:
                 for name in names:
                     self.tracks[name].first.clear()
-                    self.tracks[name].until |= set(going)
+                    self.tracks[name].until |= {each for each in going if not self.tracks[each].is_overdue}
 
     @staticmethod
     def _is_queued(track: Track) -> bool:
@@ -276,7 +281,7 @@ class Oracle:
             self._spawn_done(mate)
         for mate in (name, *affected) if affected else ():
             self.tracks[mate].first.clear()  # its round has an order of its own
-            self.tracks[mate].until |= {each for each in going if not self.tracks[each].unkillable}
+            self.tracks[mate].until |= {each for each in going if not self.tracks[each].is_overdue}
         for mate in going:
             if self.tracks[mate].signalled is None:
                 place = self.tracks[mate].place

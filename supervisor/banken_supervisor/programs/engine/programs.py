@@ -334,7 +334,7 @@ class Programs:
 
     def _gone(self, program: Program, status: int | None, now: float) -> None:
         """It has ended after a stop request."""
-        program.due = None
+        program.due = program.stop_rank = None
         program.signalled = program.killed = False
         again = program.wanted and not program.leaving
         self._sequencer.emit(_E.STOPPED, program, why=program.why, status=status, again=again)

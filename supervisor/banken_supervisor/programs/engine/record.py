@@ -53,6 +53,9 @@ class Program:
     waves: list[Wave] = field(default_factory=list)
     """at most one start wave; maybe several stop waves: it is stopped when its turn has come in all"""
     group_restart: GroupRestart | None = None
+    stop_rank: Rank | None = None
+    """STOPPING: its rank in all of its stop waves, whatever a reload makes of it meanwhile: two waves that had two
+    programs in different orders would wait for each other"""
 
     @property
     def name(self) -> str:
@@ -78,6 +81,11 @@ class Program:
         """Whether it is up and may still end: not what outlives SIGKILL, and not a spawn that hangs."""
         down = self.state in (ProgramState.STOPPED, ProgramState.GIVEN_UP)
         return not down and (self.due is not None or self.leftovers or (self.process and not self.killed))
+
+    @property
+    def is_overdue(self) -> bool:
+        """STOPPING: that its spawn hangs, or that its process outlives SIGKILL, was told: nobody waits for it."""
+        return self.due is None and (self.killed or not (self.process or self.leftovers))
 
     @property
     def stable_run(self) -> float:

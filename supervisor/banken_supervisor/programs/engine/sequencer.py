@@ -20,7 +20,7 @@ from banken_supervisor.programs.engine.effects import (
     Spawn,
 )
 from banken_supervisor.programs.engine.groups import Grouping
-from banken_supervisor.programs.engine.record import GroupRestart, Program, Wave, signal_number
+from banken_supervisor.programs.engine.record import GroupRestart, Program, Rank, Wave, signal_number
 from banken_supervisor.programs.engine.restart_budget import RestartBudgets
 from banken_supervisor.programs.engine.states import ProgramState, ProgramTrigger
 
@@ -51,7 +51,8 @@ class Sequencer:
         self, programs: list[Program], now: float, *, upward: bool, group_restart: GroupRestart | None = None
     ) -> None:
         """Spawn these QUEUED programs, the lowest level at once, or stop STOPPING ones, the highest at once."""
-        wave = Wave(upward, ((self.grouping.rank(each.name), each.name) for each in programs), group_restart)
+        rank = self.grouping.rank if upward else self._stop_rank
+        wave = Wave(upward, ((rank(each.name), each.name) for each in programs), group_restart)
         former = _remove_from_waves(programs, upward_only=not upward)
         for program in programs:
             program.waves.append(wave)
@@ -168,8 +169,17 @@ class Sequencer:
             for program in present:
                 if wave.upward:
                     self._spawn_or_wait(program, now)
+                elif program.is_overdue:  # that was told, and no timer would end a wait for it
+                    wave.waiting.discard(program.name)
+                    program.waves.remove(wave)
                 else:
                     self.signal_if_turn(program, now)
+
+    def _stop_rank(self, name: str) -> Rank:
+        program = self._programs[name]
+        if program.stop_rank is None:
+            program.stop_rank = self.grouping.rank(name)
+        return program.stop_rank
 
     def _spawn_or_wait(self, program: Program, now: float) -> None:
         """Its turn has come: it starts, unless one that it starts after is not ready."""

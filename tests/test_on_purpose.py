@@ -9,10 +9,11 @@ from banken.protocol.messages import Declaration, Feeders, Kind, ProcessIdentity
 from banken_supervisor.control.control_api import row
 from banken_supervisor.engine.effects import Event
 from banken_supervisor.engine.ladder import Ladder, Step
+from banken_supervisor.engine.on_purpose import LEFT_MIN
 from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy
 from banken_supervisor.engine.states import State
 from banken_supervisor.text.reasons import unjudged
-from engine_kit import ALICE, BOB, ELSEWHERE, TEN, Bench, events_of
+from engine_kit import ALICE, BOB, ELSEWHERE, TEN, Bench, events_of, told
 
 START_GRACE_S = TEN.grace
 """That of a program without one of its own: the defaults'."""
@@ -301,6 +302,25 @@ def test_a_clean_end_of_what_depends_on_it_is_a_clean_end(host: Host) -> None:
     assert host.engine.get("clean") is None
     assert host.why("dies") == "stopped with trainer"
     assert "expired" not in host.said()
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_names_of_processes_that_are_no_more_are_forgotten(host: Host, clean: bool) -> None:
+    """A program whose processes come and go, each with a name of its own: released, or still watched."""
+    count = 1000
+    for number in range(count):
+        who = ProcessIdentity(b"bootboot", 1000 + number, 1000 + number, b"aaaa")
+        host.run_of(who, f"job-x{number}y")
+        host.engine.processes.exited(who, host.now, host.out, 0 if clean else 1)
+        host.jump(0.01)
+    kept = host.engine.on_purpose._left["trainer"]
+    if clean:
+        assert len(kept) <= LEFT_MIN + 2
+        return
+    assert len(kept) == count
+    host.out.clear()
+    host.stop()
+    assert len(told(host, "closed")) == count, "what fell in a crash is closed by the stop"
 
 
 # -- groups and dependencies ---------------------------------------------------------------------------

@@ -34,6 +34,9 @@ STOPPED = "stopped"
 PID_MIN = 100
 """A lower number in a name may be anything: in a container, ``worker-7`` may well be pid 7."""
 
+LEFT_MIN = 64
+"""With fewer names of watchdogs whose process has ended, it is not looked whether they are watched still."""
+
 
 @dataclass(eq=False)
 class OnPurpose:
@@ -51,6 +54,8 @@ class OnPurpose:
     """by program that was taken down: when it came up again last"""
     _left: dict[str, dict[str, None]] = field(default_factory=dict)
     """by program: names of watchdogs whose process, one of it, has ended, or that wait for it"""
+    _left_max: dict[str, int] = field(default_factory=dict)
+    """by program: with so many of those, the ones that are not watched any more are dropped"""
 
     # -- what the shells report ---------------------------------------------------------------------
 
@@ -86,6 +91,7 @@ class OnPurpose:
             del self._until[program]
             self._up_at.pop(program, None)
             self._left.pop(program, None)
+            self._left_max.pop(program, None)
 
     def program_up(self, program: str, now: float) -> None:
         """A new process of it has started, or one that ran before is adopted."""
@@ -106,7 +112,7 @@ class OnPurpose:
     def note_end(self, record: Record, program: str | None) -> None:
         """The process that owned this one has ended; ``program`` had started it."""
         if program is not None:
-            self._left.setdefault(program, {})[record.name] = None
+            self._note_left(record, program)
 
     def rebooted(self, process: ProcessIdentity, now: float, out: list[Effect]) -> None:
         """The host has started anew since this process fed. What had started it, a program, does so again."""
@@ -121,7 +127,7 @@ class OnPurpose:
         """This one is not judged before the program is up again."""
         details = record.detailed()
         details.stopped_with, details.back_by = program, None
-        self._left.setdefault(program, {})[record.name] = None
+        self._note_left(record, program)
         self._table.mark_changed(record)
 
     # -- what the engine asks -----------------------------------------------------------------------
@@ -179,6 +185,14 @@ class OnPurpose:
             self.disown(record)
 
     # -- inside -------------------------------------------------------------------------------------
+
+    def _note_left(self, record: Record, program: str) -> None:
+        left = self._left.setdefault(program, {})
+        left[record.name] = None
+        if len(left) >= self._left_max.get(program, LEFT_MIN):
+            # A program that runs for months may have had any number of processes, each with a name of its own.
+            watched = self._left[program] = {name: None for name in left if name in self._table.by_name}
+            self._left_max[program] = LEFT_MIN + 2 * len(watched)
 
     def _take_down(self, record: Record, reason: tuple[str, float | None], now: float, out: list[Effect]) -> None:
         program, back_by = reason

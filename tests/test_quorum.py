@@ -109,6 +109,45 @@ def test_before_all_was_ever_well_a_group_has_a_grace() -> None:
     assert coming.state("pool") is State.EXPIRED
 
 
+def released_before_the_verdict(bench: Bench) -> None:
+    """``a`` and ``b`` are alive when the group is swept, and ``a`` is not any more when it is judged."""
+    bench.feed("a")
+    bench.feed("b")
+    assert bench.engine.verdicts.sweep(bench.now, bench.out)
+    bench.say(Kind.RELEASE, "a")
+    bench.engine.verdicts.judge(bench.now, bench.now, bench.out)
+    bench.jump(0.0)
+
+
+def test_one_that_goes_as_the_group_first_has_enough_does_not_end_its_grace() -> None:
+    """It has its grace for the next one to come; the verdict is at its end."""
+    bench = grouped()
+    bench.jump(1.0)
+    released_before_the_verdict(bench)
+    assert bench.state("pool") is State.WAITING
+    assert of_group(bench) == ["declared"]
+    for _ in range(3):
+        bench.jump(6.0)
+        bench.feed("b")
+    assert bench.state("pool") is State.WAITING
+    bench.jump(1.1)
+    assert of_group(bench) == ["expired"]
+
+
+def test_one_that_goes_as_the_group_has_enough_again_does_not_run_its_callback_again() -> None:
+    """That has its time, a step of the ladder too."""
+    bench = grouped(POOL._replace(ladder=Ladder((Step("log", after=2.5),))))
+    bench.jump(20.1)
+    assert of_group(bench) == ["declared", "expired"]
+    bench.jump(1.0)
+    released_before_the_verdict(bench)
+    assert of_group(bench) == []
+    bench.jump(1.6)
+    assert [each.step.do for each in bench.out if isinstance(each, RunStep)] == ["log"]
+    bench.jump(0.5)
+    assert of_group(bench) == ["callback-repeated"]
+
+
 def test_a_restart_is_no_recovery_before_its_first_feed() -> None:
     """A program in a crash loop: one incident of the group, however often its process is new."""
     bench = grouped()

@@ -27,7 +27,7 @@ from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.patterns import Matcher, is_pattern, matcher
 from banken_supervisor.engine.policy import By, Group, Policy
 from banken_supervisor.engine.quorum_state import QuorumState
-from banken_supervisor.engine.record import Record
+from banken_supervisor.engine.record import Record, deadline
 from banken_supervisor.engine.states import ENOUGH, State, Trigger
 from banken_supervisor.engine.table import Table
 
@@ -124,15 +124,17 @@ class Quorums:
         """The group is due: are enough of its members alive?"""
         verdict = quorum.verdict(record.state)
         quorum.since = None
-        if verdict is None and record.state is State.WAITING:  # its grace is over; are all in a grace of their own?
-            verdict = quorum.verdict(State.ALIVE) is None
+        # Else there were enough, or too few, when it was swept, and by now one has ended or come.
+        is_its_time = due == deadline(record)
+        if verdict is None and is_its_time and record.state is State.WAITING:
+            verdict = quorum.verdict(State.ALIVE) is None  # its grace is over; are all in a grace of their own?
         if verdict is True:
             self._lifecycle.apply(record, Occurrence(Trigger.FEED, how=ENOUGH), now, out)
         elif verdict is False:
             record.fed_at = due
             what = Occurrence(Trigger.DEADLINE, due=due, cause=Cause.TOO_FEW, reason=_shortage(quorum))
             self._lifecycle.apply(record, what, now, out)
-        elif record.state is State.EXPIRED:
+        elif is_its_time and record.state is State.EXPIRED:
             self._lifecycle.apply(record, Occurrence(Trigger.DEADLINE, due=due), now, out)
         else:
             self._table.arm(record)

@@ -74,6 +74,14 @@ def test_an_extension_that_is_no_process_s_is_for_all(how: str) -> None:
     assert bob_feeds(bench, 7) == [ALICE.pid]
 
 
+def test_sd_notify_shortens_no_extension() -> None:
+    bench = two()
+    extend(bench)
+    bench.engine.notified.extend("w", 20.0, bench.now, bench.out)
+    assert bob_feeds(bench, 115) == []
+    assert bob_feeds(bench, 7) == [ALICE.pid]
+
+
 def test_one_that_is_ready_has_no_extension() -> None:
     bench = two()
     bench.engine.notified.extend("w", 120.0, bench.now, bench.out)

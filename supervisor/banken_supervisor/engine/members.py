@@ -150,13 +150,14 @@ def keep_shown(record: Record) -> None:
         keep(record, member)
 
 
-def extend(record: Record, until: float | None) -> None:
-    """An extension, or the end of one, by a word that is no process's: it is for all of them."""
+def extend(record: Record, until: float | None, *, shortens: bool = True) -> None:
+    """An extension, or the end of one, by a word that is no process's: it is for all of them. ``shortens``: also
+    for one that has a longer one."""
     details = record.detailed()
-    details.extended_until = until
-    if record.declaration.feeders is Feeders.EACH:
-        for member in (details.members or {}).values():
-            member.extended_until = until
+    is_each = record.declaration.feeders is Feeders.EACH
+    for one in (details, *((details.members or {}).values() if is_each else ())):
+        if shortens or until is None or one.extended_until is None or one.extended_until < until:
+            one.extended_until = until
 
 
 def extended_until(record: Record) -> float | None:

@@ -92,8 +92,6 @@ class Notified:
         if record is None or not record.is_judged:
             return
         self._table.forget_frames(record)  # the next feed must be looked at: it ends the extension
-        details = record.detailed()
-        until = now + seconds
-        members.extend(record, until if details.extended_until is None else max(details.extended_until, until))
+        members.extend(record, now + seconds, shortens=False)
         self._table.mark_changed(record)
         out.append(Event(EventType.EXTENDED, name, {"seconds": seconds}))

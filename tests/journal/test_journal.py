@@ -37,7 +37,7 @@ from banken_supervisor.journal import (
     tables,
 )
 from banken_supervisor.journal.reading import plain
-from banken_supervisor.journal.values import EVIDENCE_MAX, unsqueeze
+from banken_supervisor.journal.values import EVIDENCE_MAX, parse_owner, unsqueeze
 from banken_supervisor.journal.write_queue import WriteQueue
 
 # -- what is kept -------------------------------------------------------------------------------------
@@ -67,6 +67,25 @@ def test_every_kind_of_entry_comes_back_as_it_was_recorded(path: str) -> None:
     assert story.events == [replace(event, run="run-1", incident=verdict.id)]
     assert story.problems == []
     assert checking.check(path) == []
+
+
+def test_a_process_without_a_nonce_comes_back(path: str) -> None:
+    """One that MAINPID of sd_notify named has none: its watchdog comes back as any other."""
+    owner, member = ProcessIdentity(b"bootboot", 4711, 99, b""), ProcessIdentity(b"bootboot", 4712, 100, b"nonc")
+    record = Declared(
+        "w", Declaration(2.5), 0.0, owner, State.PAUSED, NOW + 60, by=By.OPERATOR, changed=NOW,
+        members=(member, owner),
+    )  # fmt: skip
+    write(path, record)
+    left = restore(path)
+    assert (left.registry, left.problems) == ([record], [])
+
+
+@pytest.mark.parametrize("nonce", ["00", "00" * 3, "00" * 5, "x"])
+def test_a_nonce_of_another_size_is_refused(nonce: str) -> None:
+    """What no process says of itself is no identity."""
+    with pytest.raises(ValueError, match="nonce|hexadecimal"):
+        parse_owner(f"{b'bootboot'.hex()}-4711-99-{nonce}")
 
 
 _text = st.text(st.characters(codec=None), max_size=40) | st.sampled_from(

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from process.kit import until
+from process.kit import START_S, until
 from process.notify_kit import notifier, notifiers
 
 pytestmark = [
@@ -169,4 +169,37 @@ def test_a_main_process_that_has_ended() -> None:
             assert len(daemons.told("refused (notify-access)")) == 1
         finally:
             for each in started:
+                each.kill()
+
+
+def test_a_main_process_is_known_over_a_restart() -> None:
+    """What MAINPID named is watched, and is the main process, under the next supervisor, too; a pause of its goes
+    on."""
+    config = "".join(f'[[watchdog]]\nname = "{name}"\nnotify = true\ntimeout = "20s"\n' for name in ("e", "p"))
+    with notifiers(config) as daemons:
+        first, second = (Outsider(daemons.row(name)["notify"]) for name in ("e", "p"))
+        child = Outsider(daemons.row("e")["notify"])
+        try:
+            for name, each in (("e", first), ("p", second)):
+                each.say("READY=1|MAINPID=@|WATCHDOG=1")
+                daemons.until(name, "it is fed", state="alive", pid=each.process.pid)
+            pause = ["pause", "p", "1h", "--address", daemons.run.address]
+            subprocess.run([sys.executable, "-m", "banken_supervisor", *pause], check=True, timeout=START_S)
+            daemons.until("p", "it is paused", state="paused")
+            daemons.run.stop()
+            daemons.run.run()
+            daemons.until("p", "its pause goes on", state="paused", pid=second.process.pid)
+            daemons.until("e", "it is judged from the start", state="alive", pid=first.process.pid)
+            child.say("WATCHDOG=1")
+            daemons.told(f"pid {child.process.pid} feeds 'e', whose main process is pid {first.process.pid}: ")
+            first.say("WATCHDOG=trigger|STATUS=it speaks")
+            incident = daemons.until("e", "the main process says all", state="expired")["incident"]
+            assert incident["reason"] == "it speaks"
+            first.say("WATCHDOG=1")
+            daemons.until("e", "it is fed again", state="alive", pid=first.process.pid)
+            first.kill()
+            incident = daemons.until("e", "its end is noticed", state="expired")["incident"]
+            assert incident["cause"] == "exited"
+        finally:
+            for each in (first, second, child):
                 each.kill()

@@ -14,7 +14,7 @@ from typing import Any
 
 from banken.protocol.answers import NUMBER_MAX
 from banken.protocol.codec import read_identity
-from banken.protocol.limits import PROGRESS_MAX
+from banken.protocol.limits import NONCE_SIZE, PROGRESS_MAX
 from banken.protocol.messages import Declaration, ProcessIdentity, declare
 from banken_supervisor.text import sanitize
 
@@ -120,9 +120,11 @@ def owner_text(owner: ProcessIdentity) -> str:
 
 
 def parse_owner(written: str) -> ProcessIdentity:
-    """What ``owner_text`` wrote."""
+    """What ``owner_text`` wrote. On the wire each has a nonce; one that MAINPID of sd_notify named has none."""
     boot, pid, start, nonce = written.split("-")
-    return read_identity([bytes.fromhex(boot), int(pid), int(start), bytes.fromhex(nonce)])
+    said = bytes.fromhex(nonce)
+    owner = read_identity([bytes.fromhex(boot), int(pid), int(start), said or bytes(NONCE_SIZE)])
+    return owner._replace(nonce=said)
 
 
 def owners_text(owners: tuple[ProcessIdentity, ...]) -> str:

@@ -96,7 +96,7 @@ class NotifyHandler:
         name, said = datagram.name, datagram.said
         if self._programs.is_spawning(name):
             return False
-        self._speakers.setdefault(name, _Speaker())
+        self._speaker(name)
         self._driver.engine.decoded_bytes += max(1, datagram.size)
         if isinstance(said, str):
             self._refuse(name, "notify", f"a datagram of pid {datagram.pid} is dropped: {said}")
@@ -169,6 +169,18 @@ class NotifyHandler:
         self._forget_main_if_ended(name)
         return self._main(name) is None
 
+    def _speaker(self, name: str) -> _Speaker:
+        """What is remembered of it. The main process of what is no program may have been named to the supervisor
+        before this one: then it owns the watchdog, and has no nonce."""
+        found = self._speakers.get(name)
+        if found is None:
+            found = self._speakers[name] = _Speaker()
+            record = self._driver.engine.get(name)
+            owner = None if record is None or name in self._programs else record.owner
+            if owner is not None and owner.boot == SPACE and not owner.nonce:
+                found.main = owner
+        return found
+
     def _main(self, name: str) -> int | None:
         """The pid of the main process; None: there is none that is known."""
         process = self._programs.process(name) or self._speakers[name].main
@@ -239,6 +251,6 @@ class NotifyHandler:
         """Count it, and tell it once a name."""
         engine, driver = self._driver.engine, self._driver
         self.refused[reason] += 1
-        told = self._speakers.setdefault(name, _Speaker()).told
+        told = self._speaker(name).told
         engine.admission.refuse(Refusal(reason, text), driver.now, [] if reason in told else driver.out, name)
         told.add(reason)

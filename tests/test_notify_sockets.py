@@ -304,6 +304,73 @@ def test_deferred(bench: Bench) -> None:
     assert bench.said("a") == [Said(status="1"), Said(status="2")]
 
 
+@pytest.fixture
+def pipe(bench: Bench) -> Iterator[int]:
+    """The program's end of the pipe of ``job``, which has no socket: its path may be too long for one."""
+    end = bench.notify.open_pipe("job")
+    yield end
+    os.close(end)
+
+
+def test_a_line_of_what_has_no_socket(bench: Bench, pipe: int) -> None:
+    """It counts as READY, and once."""
+    os.write(pipe, b"up")
+    os.write(pipe, b"\nand more\n")
+    bench.until(lambda: bench.taken, "it is taken")
+    bench.notify.catch_up()
+    assert [(each.name, each.said, each.is_line) for each in bench.taken] == [("job", Said(ready=True), True)]
+    assert bench.notify.waits("job") == 0
+
+
+@pytest.mark.parametrize("has_socket", [False, True])
+def test_a_line_counts_before_the_end(bench: Bench, pipe: int, has_socket: bool) -> None:
+    """A line that is in the kernel is handled before the end of the process is, whatever the thread has done."""
+    if has_socket:
+        bench.open("job")
+    with bench.notify._lock:  # the thread does not get to it
+        os.write(pipe, b"\n")
+        bench.notify.catch_up()
+    assert bench.said("job") == [Said(ready=True)]
+
+
+def test_a_line_that_waits(bench: Bench, pipe: int) -> None:
+    """One that is not to be taken now is taken when it is asked for again; not if the next process has a pipe by
+    then."""
+    takes = [False]
+
+    def handle(datagram: Datagram) -> bool:
+        if takes[0]:
+            bench.taken.append(datagram)
+        return takes[0]
+
+    def waits(name: str) -> None:
+        bench.until(lambda: bench.notify.waits(name) == 1, "it waits")
+        bench.notify.drain(0.01)
+        assert bench.notify.waits(name) == 1
+
+    bench.notify.handle = handle
+    os.write(pipe, b"\n")
+    waits("job")
+    takes[0] = True
+    bench.notify.look_again()
+    bench.until(lambda: bench.said("job") == [Said(ready=True)], "it is taken")
+
+    takes[0] = False
+    bench.taken.clear()
+    former = bench.notify.open_pipe("job")
+    os.write(former, b"\n")
+    waits("job")
+    new = bench.notify.open_pipe("job")
+    takes[0] = True
+    bench.notify.look_again()
+    bench.notify.catch_up()
+    assert (bench.said("job"), bench.notify.waits("job")) == ([], 0)
+    os.write(new, b"\n")
+    bench.until(lambda: bench.said("job") == [Said(ready=True)], "the new one's is taken")
+    for each in (former, new):
+        os.close(each)
+
+
 def test_long_names(bench: Bench) -> None:
     """A path that is too long for a socket gets a shorter one, the same each time."""
     long = "x" * 120

@@ -1,13 +1,16 @@
-"""One socket of sd_notify: what waits there for the loop, and how much of it may."""
+"""One socket of sd_notify, or one pipe: what waits there for the loop, and how much of it may."""
 
 from __future__ import annotations
 
+import os
 import socket
 from collections import deque
 from dataclasses import dataclass, field
+from time import monotonic
 
 from banken_supervisor.processes import descriptor_limit
 from banken_supervisor.sources.notify_datagram import Datagram
+from banken_supervisor.sources.notify_fields import Said
 
 RATE, RATE_MIN, BURST = 5_000, 500, 1_000
 """Datagrams of one socket that are read in a second: where several send more than they may, they share the one, but
@@ -16,6 +19,9 @@ each has the other; and at once."""
 DESCRIPTORS_MAX, DESCRIPTORS_SHARE = 8, 16
 """Descriptors that wait for the loop with the datagrams of one socket, and those of all: a sixteenth of the limit.
 Beyond that a socket is not read. One that has none here is read, so that a program waits for itself alone."""
+
+LINE_MAX = 4096
+"""Bytes that are read from a pipe at once in search of the end of a line."""
 
 
 @dataclass(eq=False)
@@ -39,6 +45,27 @@ class Door:
         self.tokens = min(BURST, self.tokens + (now - self.at) * max(RATE_MIN, RATE / max(1, resting)))
         self.at = now
         return self.tokens
+
+
+@dataclass(eq=False)
+class Pipe:
+    """To which a program writes a line when it is ready."""
+
+    name: str
+    end: int
+    """-1: it is closed"""
+    line: Datagram | None = None
+    """has come, and waits for the loop"""
+
+    def read(self) -> bool:
+        """Read a portion. Whether no more is to be read: a line has come, or the writer has closed it."""
+        try:
+            data = os.read(self.end, LINE_MAX)
+        except BlockingIOError:
+            return False
+        if b"\n" in data:
+            self.line = Datagram(self.name, Said(ready=True), monotonic(), len(data), 0, 0, True)
+        return b"\n" in data or not data
 
 
 class WaitingDescriptors:

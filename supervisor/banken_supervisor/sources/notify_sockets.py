@@ -17,12 +17,11 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic, sleep
 
 from banken_supervisor.sources.notify_datagram import Datagram, bind, fitting, receive
-from banken_supervisor.sources.notify_door import Door, WaitingDescriptors
-from banken_supervisor.sources.notify_fields import PLAIN_FEED, Said
+from banken_supervisor.sources.notify_door import Door, Pipe, WaitingDescriptors
+from banken_supervisor.sources.notify_fields import PLAIN_FEED
 from banken_supervisor.sources.poller import POLLIN, make_poller
 
 SUPPORTED = hasattr(socket, "SO_PASSCRED") and hasattr(os, "eventfd")
@@ -43,16 +42,6 @@ REST_S = 0.02
 """Seconds until a socket is read again that was read too often, or of which too much waits."""
 
 
-LINE_MAX = 4096
-"""Bytes that are read from a pipe in search of the end of a line."""
-
-
-@dataclass(eq=False)
-class _Pipe:
-    name: str
-    end: int
-
-
 class NotifySockets:
     """Opened and closed from any thread; drained by the loop's. Without one that is open it costs nothing.
 
@@ -71,8 +60,11 @@ class NotifySockets:
         self._bound, self._unbound = bound, unbound
         self._lock = threading.RLock()
         self._doors: dict[str, Door] = {}
-        self._by_fd: dict[int, Door | _Pipe] = {}
-        self._pipes: dict[str, _Pipe] = {}
+        self._by_fd: dict[int, Door | Pipe] = {}
+        self._pipes: dict[str, Pipe] = {}
+        """the newest of each name"""
+        self._lines: deque[Pipe] = deque()
+        """those whose line waits; a name may have a pipe and no socket"""
         self._descriptors = WaitingDescriptors()
         self._turns: deque[str] = deque()
         """names of which something waits"""
@@ -143,7 +135,7 @@ class NotifySockets:
                 whole = os.open(f"/proc/self/fd/{its}", os.O_RDWR | os.O_CLOEXEC)
                 os.set_blocking(ours, False)
                 self._close_pipe(name)
-                self._pipes[name] = self._by_fd[ours] = _Pipe(name, ours)
+                self._pipes[name] = self._by_fd[ours] = Pipe(name, ours)  # a line of the former one counts no more
                 assert self._poller is not None
                 self._poller.register(ours, POLLIN)
                 self._start()
@@ -169,16 +161,19 @@ class NotifySockets:
 
     def look_again(self) -> None:
         """What was not to be taken may be taken now."""
-        if self._turns:
+        if self._turns or self._lines:
             self._tell_loop()
 
     def catch_up(self) -> None:
         """Handle what has reached the kernel by now, of each name in turn: before a verdict, and before the end of
         a process. Where that is too much, ``waits`` says of whom."""
         until = monotonic() + CATCH_UP_S
-        if self._poller is not None and self._doors:
+        if self._poller is not None and self._by_fd:
             with self._lock:
                 ready = {self._by_fd.get(each) for each, _ in self._poller.poll(0, len(self._by_fd) + 1)}
+                for source in ready:
+                    if isinstance(source, Pipe):
+                        self._read_pipe(source)
                 for door in self._doors.values():
                     door.behind = door in ready or door.rests
                 doors = {each for each in self._doors.values() if each.behind}
@@ -192,8 +187,9 @@ class NotifySockets:
 
     def waits(self, name: str) -> int:
         """How many datagrams of this name are known to wait."""
-        door = self._doors.get(name)
-        return 0 if door is None else len(door.queue) + door.behind
+        door, pipe = self._doors.get(name), self._pipes.get(name)
+        lines = int(pipe is not None and pipe.line is not None)
+        return lines if door is None else lines + len(door.queue) + door.behind
 
     def drain(self, seconds: float) -> int:
         """Handle what waits, of each name in turn, for at most so long. How many there were."""
@@ -203,6 +199,15 @@ class NotifySockets:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._news)
         count, until = 0, monotonic() + seconds
+        for _ in range(len(self._lines)):  # at most one of each start of a program
+            pipe = self._lines.popleft()
+            if pipe.line is None or self._pipes.get(pipe.name) is not pipe:
+                continue
+            if self._give(pipe.line):
+                pipe.line = None
+                count += 1
+            else:
+                self._lines.append(pipe)
         deferred = []
         while self._turns:
             name = self._turns.popleft()
@@ -211,17 +216,14 @@ class NotifySockets:
                 continue
             with self._lock:
                 datagram = door.queue.popleft()
-            try:
-                if not self.handle(datagram):
-                    with self._lock:
-                        if self._doors.get(name) is not door:  # it was closed meanwhile
-                            self._descriptors.close(door, datagram)
-                        else:
-                            door.queue.appendleft(datagram)
-                            deferred.append(name)
-                    continue
-            except Exception as error:  # noqa: BLE001  # the next one is independent of it
-                self.fault(error)
+            if not self._give(datagram):
+                with self._lock:
+                    if self._doors.get(name) is not door:  # it was closed meanwhile
+                        self._descriptors.close(door, datagram)
+                    else:
+                        door.queue.appendleft(datagram)
+                        deferred.append(name)
+                continue
             if datagram.descriptors:
                 with self._lock:
                     self._descriptors.close(door, datagram)
@@ -254,6 +256,14 @@ class NotifySockets:
 
     # -- inside -------------------------------------------------------------------------------------
 
+    def _give(self, datagram: Datagram) -> bool:
+        """Have it handled; False: it is not to be taken now."""
+        try:
+            return self.handle(datagram)
+        except Exception as error:  # noqa: BLE001  # the next one is independent of it
+            self.fault(error)
+            return True
+
     def _bind_again(self, name: str, path: str, uid: int | None) -> None:
         if self.path(name) == path:
             self.close_one(name)
@@ -270,12 +280,13 @@ class NotifySockets:
         door.queue.clear()
 
     def _close_pipe(self, name: str) -> None:
-        pipe = self._pipes.pop(name, None)
-        if pipe is not None:
+        pipe = self._pipes.get(name)
+        if pipe is not None and pipe.end >= 0:
             if self._poller is not None:
                 self._poller.unregister(pipe.end)
             del self._by_fd[pipe.end]
             os.close(pipe.end)
+            pipe.end = -1
 
     def _start(self) -> None:
         if self._thread is None:
@@ -312,7 +323,7 @@ class NotifySockets:
             return False
         for descriptor in ready:
             source = self._by_fd.get(descriptor)
-            if isinstance(source, _Pipe):
+            if isinstance(source, Pipe):
                 self._read_pipe(source)
             elif source is not None:
                 self._read(source, limited=True)
@@ -331,17 +342,12 @@ class NotifySockets:
         self._resting = resting
         return resting > 0
 
-    def _read_pipe(self, pipe: _Pipe) -> None:
-        """A line is the end of it, and so is its end."""
-        try:
-            data = os.read(pipe.end, LINE_MAX)
-        except BlockingIOError:
-            return
-        door = self._doors.get(pipe.name)
-        if b"\n" in data and door is not None:
-            self._queue(door, Datagram(pipe.name, Said(ready=True), monotonic(), len(data), 0, 0, True))
-        if b"\n" in data or not data:
+    def _read_pipe(self, pipe: Pipe) -> None:
+        if pipe.read():
             self._close_pipe(pipe.name)
+        if pipe.line is not None:
+            self._lines.append(pipe)
+            self._tell_loop()
 
     def _queue(self, door: Door, datagram: Datagram) -> None:
         door.queue.append(datagram)

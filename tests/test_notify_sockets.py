@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import os
 import resource
+import shutil
 import socket
 import threading
 import time
@@ -26,7 +27,9 @@ WAIT_S = 10.0
 class Bench:
     def __init__(self, directory: Path) -> None:
         self.directory = directory / "notify"
-        self.notify = NotifySockets()
+        self.again: dict[str, Callable[[], None]] = {}
+        """by path: how it is bound again"""
+        self.notify = NotifySockets(self.again.__setitem__, self.again.pop)  # type: ignore[arg-type]
         self.taken: list[Datagram] = []
         self.faults: list[Exception] = []
         self.notify.handle = self._take
@@ -302,6 +305,37 @@ def test_deferred(bench: Bench) -> None:
     bench.notify.look_again()
     bench.until(lambda: len(bench.said("a")) == 2, "it is taken")
     assert bench.said("a") == [Said(status="1"), Said(status="2")]
+
+
+def test_bound_again(bench: Bench) -> None:
+    """A socket that was removed is bound again, as often as that is tried until it can be; what was sent before
+    counts."""
+    path = bench.open("db")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connected:
+        connected.connect(path)
+        shutil.rmtree(bench.directory)
+        bench.directory.touch()
+        before = len(descriptors())
+        for _ in range(2):
+            with pytest.raises(OSError, match="is no directory of user"):
+                bench.again[path]()
+        connected.send(b"STATUS=1")
+        bench.until(lambda: bench.said("db") == [Said(status="1")], "the former one is read still")
+        bench.directory.unlink()
+        with bench.notify._lock:  # the thread does not get to it
+            connected.send(b"STATUS=2")
+            bench.again[path]()
+        send(path, b"STATUS=3")
+        bench.until(lambda: len(bench.taken) == 3, "the new one is read")
+        assert len(descriptors()) == before
+    assert bench.said("db") == [Said(status=number) for number in "123"]
+    bench.again[path]()
+    send(path, b"STATUS=4")
+    bench.until(lambda: bench.said("db")[-1] == Said(status="4"), "it may be done once more")
+    again = bench.again[path]
+    bench.notify.close_one("db")
+    again()
+    assert (bench.again, os.listdir(bench.directory)) == ({}, []), "one that was closed meanwhile is left"
 
 
 @pytest.fixture

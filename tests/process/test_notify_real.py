@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from process.kit import START_S, until
+from process.kit import START_S, process_state, until
 from process.notify_kit import notifier, notifiers
 
 pytestmark = [
@@ -203,3 +205,29 @@ def test_a_main_process_is_known_over_a_restart() -> None:
         finally:
             for each in (first, second, child):
                 each.kill()
+
+
+def test_a_socket_that_cannot_be_bound_again_at_once() -> None:
+    """While something else is in the place of the sockets' directory that is told, once; then the daemon is heard
+    again."""
+    config = '[[watchdog]]\nname = "e"\nnotify = true\ntimeout = "20s"\n'
+    with notifiers(config) as daemons:
+        path = Path(daemons.row("e")["notify"])
+        supervisor = daemons.run.home.ask("ping")["pid"]
+        os.kill(supervisor, signal.SIGSTOP)  # it makes nothing meanwhile
+        try:
+            until(lambda: process_state(supervisor) == "T", "it stands still")
+            shutil.rmtree(path.parent)
+            path.parent.touch()
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+        daemons.told("notify/e: ")
+        path.parent.unlink()
+        daemons.told("are bound again: notify/e")
+        daemon = Outsider(str(path))
+        try:
+            daemon.say("WATCHDOG=1")
+            daemons.until("e", "it is heard", state="alive")
+            assert len(daemons.logged("cannot be bound now, which is tried again: notify/e: ")) == 1
+        finally:
+            daemon.kill()

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from banken.errors import AddressInUse, BankenError
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.runtime.lock import AddressLock
+from banken_supervisor.sources.sockets import Sockets
 
 CHECK_EVERY_S, REPORT_EVERY_S = 1.0, 60.0
 """Seconds between two checks, and between two reports that the address cannot be taken again."""
@@ -25,6 +26,31 @@ CHECK_EVERY_S, REPORT_EVERY_S = 1.0, 60.0
 def address_event(text: str) -> Event:
     """Tells what became of the address."""
     return Event(EventType.ADDRESS, None, {"text": text})
+
+
+class RemovedSockets:
+    """Has sockets bound again that were removed. Belongs to the loop's thread."""
+
+    def __init__(self) -> None:
+        self._told = set[str]()
+        """paths of which it was told that they cannot be bound"""
+
+    def bind_again(self, sockets: Sockets, missing: list[str], directory: str | None) -> list[str]:
+        """Returns texts for people. What cannot be bound is told once, and tried again with the next check."""
+        bound, faults = sockets.bind_again(missing)
+        new = {path: fault for path, fault in faults.items() if path not in self._told}
+        self._told = set(faults)
+        start, texts = f"sockets of {directory} were removed, and", []
+        if bound:
+            texts.append(f"{start} are bound again: {', '.join(_short(path, directory) for path in bound)}")
+        if new:
+            why = "; ".join(f"{_short(path, directory)}: {fault}" for path, fault in new.items())
+            texts.append(f"{start} cannot be bound now, which is tried again: {why}")
+        return texts
+
+
+def _short(path: str, directory: str | None) -> str:
+    return os.path.relpath(path, directory)
 
 
 class AddressMonitor:

@@ -33,7 +33,7 @@ from banken_supervisor.processes.peer_credentials import PeerCredentials
 from banken_supervisor.processes.service_manager import ServiceManager
 from banken_supervisor.programs.program_manager import CLOSE_WAIT
 from banken_supervisor.programs.program_watchdogs import ProgramWatchdogs
-from banken_supervisor.runtime.address_monitor import AddressMonitor, address_event
+from banken_supervisor.runtime.address_monitor import AddressMonitor, RemovedSockets, address_event
 from banken_supervisor.runtime.in_process_client import InProcessClient, require_room
 from banken_supervisor.runtime.listen_addresses import join_cluster, listen_addresses, own_address, remote_access
 from banken_supervisor.runtime.lock import AddressLock
@@ -108,6 +108,7 @@ class Supervisor:
         self._stop_timeout = check_seconds(stop_timeout, "stop_timeout")
         self._stop_by = 0.0
         """monotonic time; 0: no stop was requested"""
+        self._removed_sockets = RemovedSockets()
         self._lost = ""
         """why it stopped acting; empty: it did not"""
         self._journal = None if journal is None else os.fspath(journal)
@@ -369,10 +370,8 @@ class Supervisor:
             return
 
         def bind() -> None:
-            directory = self.address.directory
-            sockets.bind_again(missing)
-            names = ", ".join(os.path.relpath(path, directory) for path in missing)
-            loop.publish(address_event(f"sockets of {directory} were removed, and are bound again: {names}"))
+            for text in self._removed_sockets.bind_again(sockets, missing, self.address.directory):
+                loop.publish(address_event(text))
 
         self._mailbox.post(bind)
 

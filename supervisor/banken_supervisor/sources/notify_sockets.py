@@ -94,8 +94,8 @@ class NotifySockets:
         door = self._doors.get(name)
         if door is not None and door.path == path:
             return path
-        self.close_one(name)
         door = Door(name, path, bind(path, uid))
+        self.close_one(name)  # of another path; not before: it stays if this one cannot be bound
         with self._lock:
             if self._closed:
                 door.socket.close()
@@ -265,9 +265,26 @@ class NotifySockets:
             return True
 
     def _bind_again(self, name: str, path: str, uid: int | None) -> None:
-        if self.path(name) == path:
-            self.close_one(name)
-            self.open(name, path, uid)
+        """OSError: that is not possible, and all is as before."""
+        with self._lock:
+            door = self._doors.get(name)
+            if self._poller is None or door is None or door.path != path:
+                return
+            made = bind(path, uid)
+            try:
+                self._poller.register(made.fileno(), POLLIN)
+            except OSError:
+                made.close()
+                raise
+            for _ in range(QUEUE_MAX // PORTION):  # what was sent to the former one
+                self._read(door, limited=False)
+                if not door.behind:
+                    break
+            self._poller.unregister(door.socket.fileno())
+            del self._by_fd[door.socket.fileno()]
+            door.socket.close()
+            door.socket, door.rests, door.behind = made, False, False
+            self._by_fd[made.fileno()] = door
 
     def _drop(self, door: Door) -> None:
         if self._poller is not None:

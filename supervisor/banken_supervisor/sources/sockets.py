@@ -216,12 +216,22 @@ class Sockets:
         """The paths of sockets that were removed or replaced. Safe from any thread."""
         return [path for path, made in list(self._made.items()) if _identity(path) != made]
 
-    def bind_again(self, paths: list[str]) -> None:
-        """Bind these paths once more, on the loop's thread; connections stay. OSError: it is not possible."""
+    def bind_again(self, paths: list[str]) -> tuple[list[str], dict[str, str]]:
+        """Bind these paths once more, on the loop's thread; connections stay. Those that are bound, and why others
+        cannot be bound now, by path: they stay missing."""
+        bound, faults = [], {}
         for path in paths:
-            if (again := self._bind_again.get(path)) is not None:  # it may have been closed meanwhile
+            again = self._bind_again.get(path)
+            if again is None:  # it was closed meanwhile
+                continue
+            try:
                 again()
                 self._made[path] = _identity(path) or (0, 0)
+            except OSError as fault:  # the others are independent of it
+                faults[path] = fault.strerror or str(fault)
+            else:
+                bound.append(path)
+        return bound, faults
 
     def close(self) -> None:
         """Unbind everything; the files stay."""

@@ -133,14 +133,14 @@ class NotifyHandler:
             self._programs.manager.reloading.add(name)
         elif said.stopping:
             engine.notified.stopping(name, self._programs.stop_timeout(name), now)
+        declared = self._declaration(name, said.timeout)
         if said.triggers:
             why = speaker.status or "it said WATCHDOG=trigger"
-            engine.tell(Message(Kind.FAIL, name, speaker.main, 0.0, None, (why[:REASON_MAX],)), now, out)
+            engine.tell(Message(Kind.FAIL, name, speaker.main, 0.0, declared, (why[:REASON_MAX],)), now, out)
         elif said.progress is not None:
-            engine.tell(Message(Kind.NOTE, name, speaker.main, 0.0, None, (said.progress, None)), at, out)
+            engine.tell(Message(Kind.NOTE, name, speaker.main, 0.0, declared, (said.progress, None)), at, out)
         elif said.feeds or said.timeout is not None:
-            declaration = self._declaration(name, said.timeout)
-            engine.tell(Message(Kind.FEED, name, speaker.main, 0.0, declaration), at, out)
+            engine.tell(Message(Kind.FEED, name, speaker.main, 0.0, declared), at, out)
 
     def _ready(self, name: str, at: float, *, is_line: bool) -> None:
         engine, programs, out = self._driver.engine, self._programs, self._driver.out
@@ -152,10 +152,12 @@ class NotifyHandler:
             programs.became_ready(name, engine, at, out)
 
     def _declaration(self, name: str, timeout: float | None) -> Declaration | None:
-        record = self._driver.engine.get(name)
-        if timeout is None or record is None:
+        if timeout is None:
             return None
-        return record.declaration._replace(timeout=NEVER if timeout == inf else timeout)
+        engine = self._driver.engine
+        known = engine.get(name) or engine.rules.policy_of(name)  # its former process may have released it
+        before = Declaration() if known is None else known.declaration
+        return before._replace(timeout=NEVER if timeout == inf else timeout)
 
     # -- who may say what -----------------------------------------------------------------------------
 

@@ -190,6 +190,21 @@ def test_subscriptions_are_told_a_bounded_number_at_a_time(bench: Bench) -> None
     assert [len(bench.events.subscriptions()) for _ in range(3)] == [SUBSCRIPTIONS_PER_TURN, 100, 0]
 
 
+def test_of_who_breaks_the_protocol_nothing_is_kept(bench: Bench) -> None:
+    """What it subscribed to and asked for stood before the fault in the same write: it is closed, and both are gone
+    with it. Else a process could fill the memory by such connections."""
+    subscriber = bench.connect("events")
+    bench.say(subscriber, frame(b"\1" + topic("a")) + frame(b"\1" + topic("b")) + b"\xff\xff")
+    assert not bench.events.has_subscribers
+    assert not bench.events.has_subscriptions
+    asker = bench.connect("control")
+    bench.say(asker, frame(b"question") + b"\xff\xff")
+    assert not bench.control.has_requests
+    assert bench.answer() == []
+    assert len(bench.connections) == 0
+    assert bench.reasons() == {"protocol"}
+
+
 def test_who_subscribes_to_too_much_hears_all(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its topics are forgotten, which is told; what others subscribed to stays."""
     monkeypatch.setattr(event_socket, "TOPICS_MAX", 50)

@@ -183,6 +183,23 @@ def test_what_is_closed_while_it_rests_is_not_read_again(bench: Bench) -> None:
     assert len(bench.connections) == 0
 
 
+def test_one_that_is_closed_before_its_turn_takes_no_turn_of_who_has_its_descriptor(bench: Bench) -> None:
+    """It had something at the look, and would have rested; whoever connects next is read."""
+    former = bench.connect(b"one")
+    assert bench.read() == [b"one"]
+    (held,) = bench.connections.by_descriptor.values()
+    former.sendall(frame(b"two"))
+    bench.listener._look()
+    newcomer = bench.connect()
+    bench.connections.close(held)
+    bench.connections.accept(bench.door)
+    assert list(bench.connections.by_descriptor) == [held.descriptor], "it was the lowest that is free"
+    bench.listener.rests = lambda connection: connection is held
+    assert bench.read() == []
+    newcomer.sendall(frame(b"three"))
+    assert bench.read() == [b"three"]
+
+
 def test_it_works_with_the_poller_of_other_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "make_poller", OtherPoller)
     bench = Bench(tmp_path)
@@ -212,6 +229,15 @@ def test_who_speaks_no_zeromq_is_closed_and_told(bench: Bench) -> None:
     assert bench.read() == [b"good"]
     assert bench.reasons() == ["protocol"]
     assert len(bench.connections) == 0
+
+
+def test_feeds_that_stand_before_a_protocol_fault_count(bench: Bench) -> None:
+    """They were made, and all of them came in one read."""
+    peer = bench.connect(opened=False)
+    peer.sendall(GREETING + READY + frame(b"one") + frame(b"two") + b"\xff\xff")
+    assert bench.read() == [b"one", b"two"]
+    assert bench.reasons() == ["protocol"]
+    assert is_closed(peer)
 
 
 def test_who_does_not_finish_the_handshake_is_closed_in_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

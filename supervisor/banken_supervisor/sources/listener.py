@@ -163,6 +163,8 @@ class Listener:
 
     def _rest(self, connection: Connection, now: float, garbage: int) -> None:
         """Do not read it before it has paid for so much garbage, and few of its messages wait."""
+        if self.connections.by_descriptor.get(connection.descriptor) is not connection:
+            return  # it was closed since the look, and its descriptor may be another's, who would not be read
         connection.reads_at = now + min(GARBAGE_MAX_S, garbage * GARBAGE_EACH_S)
         self.connections.rest(connection)
         self._resting.append(connection)
@@ -190,7 +192,8 @@ class Listener:
         if incoming.fault:
             self.connections.refuse("protocol", f"{connection} is closed: {incoming.fault}")
             self.connections.close(connection)
-            return messages, False
+            # A handler was told that it is gone, and would keep for ever what came of it afterwards.
+            return (messages if connection.door.handler is None else []), False
         if not was_ready and incoming.is_ready:
             self.connections.is_open(connection)
         if incoming.pong:

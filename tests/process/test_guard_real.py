@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from banken_supervisor.runtime.signals import ONE_CAUSE_S
 from process.kit import START_S, until
 from process.program_kit import gone, state
 
@@ -175,9 +177,32 @@ def test_a_second_signal_kills_at_once_and_the_code_says_so(base: Path) -> None:
         command = int(process.stdout.readline())
         process.terminate()
         assert process.stdout.readline() == "got\n"
+        time.sleep(ONE_CAUSE_S)  # sooner it would not be a second one
         process.terminate()
         assert process.wait(LIMIT_S) == 128 + signal.SIGKILL
         gone(command)
+    finally:
+        end(process)
+
+
+def test_two_signals_of_one_cause_let_the_command_save_its_work(base: Path) -> None:
+    """`timeout` and what passes Ctrl-C on send two at once; a closed terminal sends two SIGHUPs, the second when
+    its shell has ended. The command gets one, and ends as it likes."""
+    script = "trap 'echo got; read line; echo saved; exit 5' INT TERM; echo ready; while :; do sleep 0.05; done"
+    process = start(base, "--", "sh", "-c", script)
+    try:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGSTOP)  # so that it is told of both at once, on a busy machine, too
+        process.terminate()
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
+        assert process.stdout.readline() == "got\n"
+        time.sleep(ONE_CAUSE_S)
+        process.send_signal(signal.SIGHUP)
+        out, _ = process.communicate("go on\n", LIMIT_S)
+        assert (process.returncode, out) == (5, "saved\n")
     finally:
         end(process)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from banken_supervisor.cli.process import MEANINGLESS
-from process.kit import until
+from banken_supervisor.runtime.signals import ONE_CAUSE_S
+from process.kit import START_S, until
 from process.run_kit import running, table
 
 pytestmark = pytest.mark.process
@@ -42,3 +44,20 @@ def test_no_signal_that_means_nothing_ends_it() -> None:
         assert mask(program, "SigIgn") & ~(0b11 << 31) == 0  # 32 and 33 are glibc's, whose posix_spawn ignores them
         one.stop()
         assert process.returncode == 0
+
+
+def test_two_signals_of_one_cause_are_one_and_a_later_one_ends_it_at_once() -> None:
+    """It waits for its program (`--init`) after both, as after one; then the next does not let it."""
+    script = "exec >> @PLACE@/told; trap 'echo got' TERM; echo up; while :; do sleep 0.1; done"
+    with running(table("slow", ["sh", "-c", script], stop_timeout="10m"), "--init") as one:
+        process = one._started[-1]
+        until(lambda: one.lines() == ["up"], "its program runs", START_S)
+        process.send_signal(signal.SIGSTOP)  # so that it is told of both at once, on a busy machine, too
+        process.terminate()
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
+        until(lambda: one.lines() == ["up", "got"], "its program is to end", START_S)
+        time.sleep(ONE_CAUSE_S)
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(START_S) == 128 + signal.SIGTERM

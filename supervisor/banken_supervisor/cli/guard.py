@@ -50,8 +50,8 @@ def command(
     `banken guard`; `fg` and `bg` continue both.
 
     SIGINT (Ctrl-C), SIGTERM, SIGHUP and SIGQUIT are passed on, to the whole group; a second one kills it at once
-    (exit code 137, that of SIGKILL, as `timeout` has it).
-    It is killed too when `banken guard` itself is.
+    (exit code 137, that of SIGKILL, as `timeout` has it). One within 0.2 s, and a SIGHUP, are not taken for a
+    second: `timeout`, and a terminal that is closed, send two. It is killed too when `banken guard` itself is.
 
     The exit code is that of COMMAND's last run, 128+N if signal N ended it; 126: it cannot be run; 127: there is no
     such command.

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from functools import partial
+from time import monotonic
 from types import FrameType
 
 from banken.protocol.messages import DEFAULT_TIMEOUT, declare
@@ -18,6 +19,7 @@ from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import EXIT_ONLY, Policy, ProgramSpec
 from banken_supervisor.evidence import render
 from banken_supervisor.programs.engine.effects import ProgramEvent, ProgramEventType
+from banken_supervisor.runtime.signals import Wish
 from banken_supervisor.runtime.supervisor import Supervisor
 from banken_supervisor.text.counts import plural
 from banken_supervisor.text.durations import format_s
@@ -125,11 +127,12 @@ class Guarding(Supervisor):
         super()._acted(report)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signals += 1
-        if self._signals > 1:
-            shutil.rmtree(self._directory, ignore_errors=True)
-            os._exit(128 + signal.SIGKILL)  # that is what the programs' guard ends the rest of the command with
-        self._mailbox.post(partial(self._pass_on, number))
+        match self._end_signals.wish(number, monotonic()):
+            case Wish.END:
+                self._mailbox.post(partial(self._pass_on, number))
+            case Wish.END_AT_ONCE:
+                shutil.rmtree(self._directory, ignore_errors=True)
+                os._exit(128 + signal.SIGKILL)  # that is what the programs' guard ends the rest of the command with
 
     def _pass_on(self, number: int) -> None:
         """End the command with the signal that came; ``_heard`` ends the rest when it is gone."""

@@ -88,10 +88,10 @@ def command(
 ) -> None:
     """Supervise, in the foreground, until SIGTERM or Ctrl-C.
 
-    Those end it in order, within five seconds even when callbacks hang, with exit code 0; a second one ends it
-    at once. SIGHUP, or `banken reload`, reads the config file again; a bad or an empty one is reported, and the old
-    one stays in force. Other signals that would end it, such as SIGUSR1, are only logged. Without a terminal it
-    does not start with an empty config file (exit code 2).
+    Those end it in order, within five seconds even when callbacks hang, with exit code 0; a second one, 0.2 s
+    later or more, ends it at once. SIGHUP, or `banken reload`, reads the config file again; a bad or an empty one
+    is reported, and the old one stays in force. Other signals that would end it, such as SIGUSR1, are only logged.
+    Without a terminal it does not start with an empty config file (exit code 2).
 
     Programs run on when the supervisor ends, and the next one adopts them; as pid 1 of a container, or with --init,
     it stops them first, in their order, for nothing adopts them there. Orphans that come to it are collected. The

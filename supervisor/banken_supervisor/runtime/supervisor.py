@@ -40,7 +40,7 @@ from banken_supervisor.runtime.lock import AddressLock
 from banken_supervisor.runtime.loop import Loop
 from banken_supervisor.runtime.mailbox import ActionReported, Declare, Mailbox
 from banken_supervisor.runtime.runtime_config import ConfigReload, RuntimeConfig
-from banken_supervisor.runtime.signals import handled
+from banken_supervisor.runtime.signals import EndSignals, Wish, handled
 from banken_supervisor.sources.sockets import Sockets
 
 CALLBACK_DRAIN, ACTION_DRAIN, SETTLE, JOURNAL_DRAIN = 2.0, 0.5, 0.2, 1.0
@@ -104,7 +104,7 @@ class Supervisor:
         self._thread: threading.Thread | None = None
         self._loop: Loop | None = None
         self._ended = threading.Event()
-        self._signals, self._running = 0, False
+        self._end_signals, self._running = EndSignals(), False
         self._stop_timeout = check_seconds(stop_timeout, "stop_timeout")
         self._stop_by = 0.0
         """monotonic time; 0: no stop was requested"""
@@ -175,7 +175,7 @@ class Supervisor:
             self._mailbox.post(reloads.ask)
 
     def run(self) -> None:
-        """Supervise until ``stop``, SIGTERM or SIGINT. A second signal ends the process at once.
+        """Supervise until ``stop``, SIGTERM or SIGINT. A second signal ends the process at once (signals.py).
 
         If it already runs in a thread, this waits for the thread.
         """
@@ -393,7 +393,6 @@ class Supervisor:
         if self._reloads and number == getattr(signal, "SIGHUP", None):
             self.reload()
             return
-        self._signals += 1
-        if self._signals > 1:
+        if self._end_signals.wish(number, monotonic()) is Wish.END_AT_ONCE:
             os._exit(128 + number)
         self._request_stop(self._stop_limit())

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from banken_supervisor.runtime.signals import ONE_CAUSE_S
 from process.kit import START_S, until
 from process.program_kit import state
 
@@ -175,6 +176,48 @@ def test_ctrl_c_at_a_prompt_ends_the_guard_too(shell: Shell) -> None:
     shell.type("\x03")
     shell.sees("code 130")
     assert b"starts again" not in shell.seen
+
+
+def test_the_modes_are_undone_too_when_a_second_signal_kills_at_once(shell: Shell) -> None:
+    """The command lets the first one pass, and leaves the terminal in raw mode."""
+    script = f"trap 'echo x > {shell.place}/got' TERM; stty raw -echo; echo $PPID > {shell.place}/guard; "
+    raw = shell.script("raw", script + "while :; do sleep 0.05; done\n")
+    shell.type(f"{GUARD} -- sh {raw}; echo code $?; stty -a > {shell.place}/after; echo o''ver\n")
+    guard = shell.pid_in("guard")
+    os.kill(guard, signal.SIGTERM)
+    until((shell.place / "got").exists, "the command has the first", START_S)
+    time.sleep(ONE_CAUSE_S)  # sooner it would not be a second one
+    os.kill(guard, signal.SIGTERM)
+    shell.sees("over")
+    assert b"code 137" in shell.seen
+    assert " icanon" in (shell.place / "after").read_text()
+    assert " echo " in (shell.place / "after").read_text()
+
+
+def test_a_hang_while_its_job_has_the_terminal_is_restarted_and_the_modes_undone(shell: Shell) -> None:
+    """As `bash -ic` does: the job is a group of its own, and in the foreground when both are killed. The next run
+    can have the terminal, and afterwards it is the shell's."""
+    text = f"""
+import os, time, tty
+tty.setraw(0)
+job = os.fork()
+if not job:
+    time.sleep(1000)
+os.setpgid(job, job)
+os.tcsetpgrp(0, job)
+open("{shell.place}/guard", "w").write(str(os.getppid()))
+open("{shell.place}/runs", "a").write("x")
+time.sleep(1000)
+"""
+    gives = shell.script("gives.py", text)
+    options = '--restart --budget "1000 per 1h" --timeout 2s --grace 2s'
+    shell.type(f"{GUARD} {options} -- {sys.executable} -IS {gives}; stty -a > {shell.place}/after; echo o''ver\n")
+    guard, runs = shell.pid_in("guard"), shell.place / "runs"
+    until(lambda: len(runs.read_text()) > 1, "the next run has the terminal", START_S)
+    os.kill(guard, signal.SIGTERM)
+    shell.sees("over")
+    assert b"Stopped" not in shell.seen
+    assert " icanon" in (shell.place / "after").read_text()
 
 
 def _is_told_of_a_size(shell: Shell) -> bool:

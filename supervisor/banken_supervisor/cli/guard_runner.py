@@ -131,6 +131,7 @@ class Guarding(Supervisor):
             case Wish.END:
                 self._mailbox.post(partial(self._pass_on, number))
             case Wish.END_AT_ONCE:
+                self._terminal.ended()  # else it keeps the modes of what is killed now
                 shutil.rmtree(self._directory, ignore_errors=True)
                 os._exit(128 + signal.SIGKILL)  # that is what the programs' guard ends the rest of the command with
 

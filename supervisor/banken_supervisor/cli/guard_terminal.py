@@ -36,6 +36,9 @@ class Terminal:
         """the command's; 0: it does not run"""
         self._uses_it = False
         """whether the command has read the terminal, or changed its modes"""
+        self._lent = False
+        """whether it was given the terminal, and nobody has taken it since. It may not be in the foreground all the
+        same: a shell puts its jobs there, which are groups of their own, and may die before it takes that back"""
         self._before: dict[signal.Signals, object] = {}
         """the handlers that were in place"""
         self._children_watched = self._was_continued = self._was_resized = False
@@ -71,14 +74,16 @@ class Terminal:
     def ended(self) -> bool:
         """The command has ended: the terminal is ours again, in the modes it had. Whether the command had it."""
         group, self._group = self._group, 0
+        lent, self._lent = self._lent, False
         had = False
         if group:
             with contextlib.suppress(OSError, termios.error), _no_stop():
                 had = os.tcgetpgrp(self._fd) == group
-                if had:
+                if had or lent:
                     os.tcsetpgrp(self._fd, os.getpgrp())
                 if os.tcgetpgrp(self._fd) == os.getpgrp():
-                    termios.tcsetattr(self._fd, termios.TCSADRAIN, self._modes)
+                    # Now: that all is written may never be, after Ctrl-S.
+                    termios.tcsetattr(self._fd, termios.TCSANOW, self._modes)
         return had
 
     def close(self) -> None:
@@ -142,7 +147,7 @@ class Terminal:
     def _stop(self) -> None:
         """Stop our own group, as the terminal does, until `fg` or `bg`."""
         former = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        self._was_continued = False
+        self._was_continued = self._lent = False  # our shell takes it
         with contextlib.suppress(OSError):
             os.killpg(0, signal.SIGTSTP)
         until = time.monotonic() + STOP_S
@@ -154,6 +159,7 @@ class Terminal:
 
     def _resume(self) -> None:
         """After `fg` or `bg`."""
+        self._lent = False
         if self._group:
             if self._uses_it:  # after `bg` the terminal is not ours to give
                 self._hand_over()
@@ -165,7 +171,8 @@ class Terminal:
             self._uses_it = True
             if os.tcgetpgrp(self._fd) == os.getpgrp():
                 os.tcsetpgrp(self._fd, self._group)
-            return os.tcgetpgrp(self._fd) == self._group
+            self._lent = os.tcgetpgrp(self._fd) == self._group
+            return self._lent
         return False
 
     def _signal(self, number: int) -> None:

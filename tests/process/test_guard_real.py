@@ -223,6 +223,30 @@ def test_the_command_does_not_outlive_a_guard_that_is_killed(base: Path) -> None
             os.kill(pid, signal.SIGKILL)
 
 
+def test_with_too_few_descriptors_it_says_so_and_ends(base: Path) -> None:
+    """However many are missing, and wherever that is noticed: nothing waits for a command that does not start."""
+    guards = {}
+    try:
+        for limit in range(14, 22):
+            script = f"ulimit -n {limit}; exec {sys.executable} -m banken_supervisor guard -- echo started"
+            guards[limit] = subprocess.Popen(
+                ["sh", "-c", script],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "TMPDIR": str(base)},
+            )
+        for limit, process in guards.items():
+            out, err = process.communicate(timeout=LIMIT_S)
+            ran = (process.returncode, out) == (0, "started\n")
+            assert ran or (process.returncode in (1, 126) and err), (limit, process.returncode, out, err)
+    finally:
+        for process in guards.values():
+            process.kill()
+            process.communicate()
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

@@ -19,6 +19,7 @@ from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import EXIT_ONLY, Policy, ProgramSpec
 from banken_supervisor.evidence import render
 from banken_supervisor.programs.engine.effects import ProgramEvent, ProgramEventType
+from banken_supervisor.programs.engine.states import ProgramState
 from banken_supervisor.runtime.signals import Wish
 from banken_supervisor.runtime.supervisor import Supervisor
 from banken_supervisor.text.counts import plural
@@ -62,8 +63,18 @@ class Guarding(Supervisor):
         self._loop.programs.heard = self._heard
         self._terminal.opened()
         self._loop.programs.manager.orphans.sole_starter = lambda: True
+        self._mailbox.post(self._see_start)
 
     # -- on the loop's thread -----------------------------------------------------------------------
+
+    def _see_start(self) -> None:
+        """In the first turn: the end if the command was not even tried, of which nothing would be heard."""
+        assert self._loop is not None
+        program = self._loop.programs.manager.programs.get(self._spec.name)
+        if program is None or program.state is ProgramState.STOPPED:
+            self.code = exit_codes.NOT_RUNNABLE
+            self._say("cannot be started: the guard's own records cannot be read; is `ulimit -n` too low?")
+            self._finish()
 
     def _heard(self, event: ProgramEvent) -> None:
         """What became of the command; the end when nothing more will."""

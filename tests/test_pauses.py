@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from banken.protocol.incidents import Cause
-from banken.protocol.messages import Kind
-from banken_supervisor.engine.policy import EXIT_ONLY, Window
+from banken.protocol.messages import Declaration, Kind
+from banken_supervisor.engine.policy import EXIT_ONLY, Policy, Window
 from banken_supervisor.engine.states import State
 from engine_kit import ALICE, BOB, Bench, ends, feeds, opened, told
 
@@ -54,6 +54,33 @@ def test_what_it_said_of_its_end_in_a_pause_is_the_reason() -> None:
     assert [data["reason"] for data in told(bench, "expired")] == ["OSError: no disk"]
 
 
+@pytest.mark.parametrize("is_restarted", [True, False])
+@pytest.mark.parametrize("is_fed", [True, False])
+@pytest.mark.parametrize("word", [Kind.PAUSE, Kind.RESUME])
+def test_what_was_not_fed_since_its_start_has_its_grace_after_a_pause(
+    word: Kind, is_fed: bool, is_restarted: bool
+) -> None:
+    """Whether it was started before the pause or in it. One that was fed in the pause has its timeout."""
+    bench = Bench()
+    bench.engine.processes.is_program = lambda name: name == "w"
+    bench.engine.declare("w", Policy(Declaration(30.0, 30.0, 600.0)), bench.now, bench.out)
+    if is_restarted:
+        bench.feed()
+    bench.say(Kind.PAUSE, "w", 60.0, who=None)
+    bench.jump(30.0)
+    if is_restarted:
+        bench.engine.processes.restarted("w", bench.now, bench.out)
+    if is_fed:
+        feeds(bench, BOB)
+    if word is Kind.RESUME:
+        bench.say(Kind.RESUME, who=None)
+    bench.jump(30.1)
+    bench.jump(30.1)
+    assert [cause for _, cause, _ in opened(bench)] == ([Cause.TIMEOUT] if is_fed else [])
+    bench.jump(600.0)
+    assert [cause for _, cause, _ in opened(bench)] == ([Cause.TIMEOUT] if is_fed else [Cause.GRACE])
+
+
 @pytest.mark.parametrize("how", ["fed", "restarted", "released"])
 def test_who_is_replaced_in_a_pause_is_no_incident(how: str) -> None:
     """Whatever is done to it there is done on purpose, if another process has the name when the pause is over."""
@@ -70,7 +97,7 @@ def test_who_is_replaced_in_a_pause_is_no_incident(how: str) -> None:
     bench.jump(5.0)
     bench.jump(0.1)
     assert opened(bench) == []
-    assert bench.state() is (None if how == "released" else State.ALIVE)
+    assert bench.state() is {"fed": State.ALIVE, "restarted": State.WAITING, "released": None}[how]
 
 
 @pytest.mark.parametrize("word", [Kind.PAUSE, Kind.RESUME])

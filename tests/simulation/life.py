@@ -73,6 +73,8 @@ class Life:
         """when the pause ends, on both clocks; None: when somebody says so"""
         self.until_at = 0
         """when the pause ends by the clock on the wall"""
+        self.unfed = False
+        """it was not fed since its start, before the pause nor in it"""
         self.extended_at = 0
         """when the extension does"""
         self.reported = False
@@ -94,6 +96,7 @@ class Life:
         self.reported = False
         self.judged_a = a
         if self.state == "paused":
+            self.unfed = False  # that is not kept
             if self.until is not None:
                 left = self.until_at - at
                 late = KEPT_LATE + max(0, behind - (self.until_at - self.until[1]))
@@ -213,6 +216,7 @@ class Life:
             was, self.state = self.state, "released"
             if kind == Kind.PAUSE:
                 length = micros(message.args[0])
+                self.unfed = self.unfed if was == "paused" else was == "waiting"
                 self.state, self.reported = "paused", False
                 self.until = (c + length, a + length) if length else None
             return "closed" if was == "expired" else None
@@ -228,6 +232,7 @@ class Life:
         if message.kind == Kind.NOTE and message.args[0] is not None:
             self.value_unsure = False
         was = self.state
+        self.unfed = False
         if was == "paused" or (was == "expired" and self.cause == "no-progress" and not moved):
             return None
         self._live(c, a)
@@ -237,6 +242,7 @@ class Life:
     def _reborn(self, c: int, a: int) -> str | None:
         self.value, self.moved_c, self.moved_a = None, c, a
         if self.state == "paused":
+            self.unfed = True
             return None
         was, self.state = self.state, "waiting"
         self.since_c, self.since_a, self.judged_a = c, a, a
@@ -251,8 +257,11 @@ class Life:
         self.reported = False
 
     def resume(self, c: int, a: int) -> None:
-        """The pause is over: everything has its whole time from here."""
+        """The pause is over: everything has its whole time from here, what was not fed since its start a longer
+        grace."""
         self._live(c, a)
+        if self.unfed and self.grace > self.timeout:
+            self.state = "waiting"
         self.moved_c, self.moved_a = max(self.moved_c, c), max(self.moved_a, a)
 
     def answers(self, message: Message, cause: str | None) -> bool:

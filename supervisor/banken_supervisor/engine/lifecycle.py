@@ -53,9 +53,12 @@ class Lifecycle:
             elif trigger in _OF_WORKERS:
                 self._table.await_feeds(record)
         if details is not None and details.unfed and trigger in _PAUSE_ENDS and record.state is State.PAUSED:
-            trigger = Trigger.RUN_ON if record.declaration.timeout >= NEVER else trigger
+            said = record.declaration  # its start-up has a grace, also after the pause
+            trigger = Trigger.RUN_ON if said.timeout >= NEVER or said.grace > said.timeout else trigger
         if trigger is Trigger.PAUSE and record.state is not State.PAUSED:
             record.detailed().unfed = record.state is State.WAITING
+        elif trigger is Trigger.REBORN and record.state is State.PAUSED:
+            record.detailed().unfed = True
         line = transition(record.state, trigger)
         if line.does is Does.OPEN_INCIDENT and self.gate.holds(record, what, now, out):
             self._table.forget_frames(record)  # its next feed is looked at

@@ -71,6 +71,7 @@ class MessageKinds:
                 details.progress_at = now
         if record.state is State.PAUSED or observer.keeps_incident(record, now):
             record.fed_at = now
+            record.detailed().unfed = False
             self._table.arm(record)  # a pause that ended while no supervisor ran waited for this
             return
         was_alive = record.state is State.ALIVE
@@ -118,6 +119,7 @@ class MessageKinds:
             or observer.keeps_incident(record, now)
         ):
             record.fed_at = now
+            details.unfed = False
         else:
             self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
         self._last_feeds.note(record, now)

@@ -41,6 +41,7 @@ class Notified:
         members.extend(record, None)
         if record.state is State.PAUSED:
             record.fed_at = max(record.fed_at, now)
+            record.detailed().unfed = False
             return
         if not self._keeps_incident(record, now):
             self._lifecycle.apply(record, Occurrence(Trigger.FEED, how=READY), now, out)

@@ -47,7 +47,7 @@ class Trigger(Enum):
     STAND_BY = "stand-by"
     """a pause ends of what is not judged before its first feed"""
     RUN_ON = "run-on"
-    """a pause ends of what has no timeout, and had not been fed before the pause"""
+    """a pause ends of what was not fed before it, nor in it, and has no timeout, or a longer grace"""
     GIVE_UP = "give-up"
     RELEASE = "release"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from banken.protocol.messages import Declaration
+from banken.protocol.messages import Declaration, ProcessIdentity
 from banken_supervisor.engine.effects import Effect
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.policy import EXIT_ONLY, NEVER, By, Policy
@@ -44,10 +45,13 @@ class House:
             self.engine.watch("db", 0.0, self.out, awaited=False)
         driver = SimpleNamespace(engine=self.engine, now=100.0, out=self.out, time_of=lambda at: at)
         sockets = SimpleNamespace(look_again=None, catch_up=None, path=None, open_pipe=None)
-        self.handler = NotifyHandler(driver, NoPrograms(), sockets, lambda call: None, lambda fault: None)  # type: ignore[arg-type]
+        self.allowed: list[ProcessIdentity] = []
+        self.handler = NotifyHandler(
+            driver, NoPrograms(), sockets, lambda call: None, lambda fault: None, self.allowed.append  # type: ignore[arg-type]
+        )  # fmt: skip
 
-    def say(self, text: bytes) -> None:
-        assert self.handler.handle(Datagram("db", parse(text), 100.0, len(text), 4711, 0))
+    def say(self, text: bytes, pid: int = 4711) -> None:
+        assert self.handler.handle(Datagram("db", parse(text), 100.0, len(text), pid, os.getuid()))
 
 
 @pytest.mark.parametrize("watched", [True, False])
@@ -74,3 +78,15 @@ def test_a_timeout_is_taken_back() -> None:
     record = house.engine.get("db")
     assert record is not None
     assert (record.declaration.timeout, record.detailed().progress) == (NEVER, 7)
+
+
+@pytest.mark.parametrize("of_itself", [True, False])
+def test_who_names_itself_may_be_acted_upon(of_itself: bool) -> None:
+    """And nobody whom another one names, of the same user or not."""
+    house = House(EXIT_ONLY, watched=True)
+    house.say(f"WATCHDOG=1\nMAINPID={os.getpid()}".encode(), os.getpid() if of_itself else os.getppid())
+    record = house.engine.get("db")
+    assert record is not None
+    assert record.owner is not None
+    assert record.owner.pid == os.getpid()
+    assert house.allowed == ([record.owner] if of_itself else [])

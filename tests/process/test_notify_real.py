@@ -174,6 +174,30 @@ def test_a_main_process_that_has_ended() -> None:
                 each.kill()
 
 
+def test_who_names_itself_is_looked_at_in_its_incident() -> None:
+    """Under the next supervisor, too. One whom another process names is not."""
+    config = "".join(
+        f'[[watchdog]]\nname = "{name}"\nnotify = true\ntimeout = "{timeout}"\nladder = [{{ do = "dump" }}]\n'
+        for name, timeout in (("own", "1s"), ("other", "1s"), ("later", "6s"))
+    )
+    with notifiers(config) as daemons:
+        names = "own", "other", "later", "other"
+        own, other, later, sender = (Outsider(daemons.row(name)["notify"]) for name in names)
+        try:
+            for each in (own, later):
+                each.say("READY=1|MAINPID=@|WATCHDOG=1")
+            sender.say(f"READY=1|MAINPID={other.process.pid}|WATCHDOG=1")
+            assert "the main thread in" in daemons.told("own 'dump' done")[0]
+            assert "is not looked at: a message named it" in daemons.told("other 'dump' done")[0]
+            assert not daemons.logged("later expired")
+            daemons.run.stop()
+            daemons.run.run()
+            assert "the main thread in" in daemons.told("later 'dump' done")[0]
+        finally:
+            for each in (own, other, later, sender):
+                each.kill()
+
+
 def test_a_main_process_is_known_over_a_restart() -> None:
     """What MAINPID named is watched, and is the main process, under the next supervisor, too; a pause of its goes
     on."""

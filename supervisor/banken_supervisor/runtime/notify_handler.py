@@ -50,6 +50,8 @@ class NotifyHandler:
     """makes the loop call a function"""
     fault: Callable[[Exception], None]
     """is told of exceptions, each of which costs one datagram"""
+    _allow: Callable[[ProcessIdentity], None]
+    """is told of a process that said itself that it is this one: it may be acted upon"""
     refused: Counter[str] = field(default_factory=Counter)
     """datagrams and fields that did not count, by reason"""
     access: dict[str, str] = field(default_factory=dict)
@@ -220,6 +222,8 @@ class NotifyHandler:
             why = "it, or what says so, is no process of this program"
         elif real_user(handle.pid) == datagram.uid or datagram.uid == 0:
             self._speakers[name].main = identity
+            if handle.pid == datagram.pid:  # by the kernel's word
+                self._allow(identity)
             handle.close()
             return
         else:

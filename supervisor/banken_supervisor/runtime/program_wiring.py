@@ -37,4 +37,4 @@ def join_programs(
         and not dispatcher.executor.may_start_processes
         and not callbacks.counts()["threads"]  # what a callback did is not known
     )
-    return NotifyHandler(driver, programs, sockets.notify, post, fault)
+    return NotifyHandler(driver, programs, sockets.notify, post, fault, dispatcher.context.allow)

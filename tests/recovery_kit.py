@@ -127,7 +127,8 @@ def worker(code: str) -> Iterator[Worker]:
         one.close()
 
 
-OBEDIENT = "print('ready', flush=True)\ntime.sleep(600)"
+# Python looks for signals between two sleeps: one that comes just before a long sleep waits for the end of that.
+OBEDIENT = "print('ready', flush=True)\nwhile True:\n    time.sleep(0.1)"
 STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + OBEDIENT
 
 

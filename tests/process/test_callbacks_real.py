@@ -8,6 +8,7 @@ import time
 import pytest
 
 from banken.control import Events
+from banken_supervisor.runtime.signals import ONE_CAUSE_S
 from banken_supervisor.runtime.supervisor import CALLBACK_DRAIN, STOP_LIMIT
 from process.kit import START_S, Child, Home, percentile, until
 
@@ -156,6 +157,7 @@ def test_a_second_signal_ends_it_at_once(home: Home) -> None:
     )
     supervisor.signal(signal.SIGTERM)
     events.until(10, "stopping")
+    time.sleep(2 * ONE_CAUSE_S)  # else it would count as the same wish
     supervisor.signal(signal.SIGTERM)
     code, seconds = supervisor.ended(10)
     assert code == 128 + signal.SIGTERM  # not 0, as after a wait for the callbacks

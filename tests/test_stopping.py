@@ -105,7 +105,7 @@ def test_a_start_that_fails_in_a_pause_is_an_incident_when_that_is_over(tmp_path
             bench.told(bench.programs.started("p", 8, bench.now))
         bench.judge(301.0)
         bench.judge(0.1)
-        assert bench.state() is (State.ALIVE if starts else State.EXPIRED)
+        assert bench.state() is (State.WAITING if starts else State.EXPIRED)
         reasons = [e.data["reason"] for e in bench.out if isinstance(e, Event) and e.type.value == "expired"]
         assert reasons == ([] if starts else ["it could not be started: no such file"])
 

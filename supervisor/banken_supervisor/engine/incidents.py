@@ -28,7 +28,7 @@ from banken_supervisor.engine.ladder import (
     step_after_reload,
     step_key,
 )
-from banken_supervisor.engine.members import member_of
+from banken_supervisor.engine.members import drop_ended, member_of
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.record import Details, OpenIncident, Record, deadline, progress_deadline
 from banken_supervisor.engine.repeat_pace import RepeatPace
@@ -106,6 +106,8 @@ class Incidents:
         self._table.end_extension(record)
         if (member := member_of(record, record.owner)) is not None:
             member.extended_until = None
+            self._table.mark_changed(record)  # whom it is about is known after a restart, too
+        drop_ended(details)
         details.exited_at = details.exited_how = details.stopped_with = details.back_by = None
         details.cause = cause
         incident = OpenIncident(

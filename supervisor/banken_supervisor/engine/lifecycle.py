@@ -59,6 +59,7 @@ class Lifecycle:
             record.detailed().unfed = record.state is State.WAITING
         elif trigger is Trigger.REBORN and record.state is State.PAUSED:
             record.detailed().unfed = True
+            record.detailed().held_until = None  # what a restart allowed the former process; its pause may be over
         line = transition(record.state, trigger)
         if line.does is Does.OPEN_INCIDENT and self.gate.holds(record, what, now, out):
             self._table.forget_frames(record)  # its next feed is looked at

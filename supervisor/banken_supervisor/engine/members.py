@@ -13,12 +13,12 @@ has, until its own next feed.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from math import inf
 
 from banken.protocol.limits import is_section
 from banken.protocol.messages import Feeders, Kind, Message, ProcessIdentity
-from banken_supervisor.engine.record import JOINS_AFTER, Member, Record
+from banken_supervisor.engine.record import ENDED, JOINS_AFTER, Details, Member, Record
 from banken_supervisor.engine.states import State
 
 PROOFS = (Kind.FEED, Kind.NOTE, Kind.WORK)
@@ -160,6 +160,14 @@ def extend(record: Record, until: float | None, *, shortens: bool = True) -> Non
             one.extended_until = until
 
 
+def end_extensions(record: Record, but: Collection[ProcessIdentity]) -> None:
+    """Of all processes but these."""
+    for process, member in (record.detailed().members or {}).items():
+        if process not in but:
+            member.extended_until = None
+    show_first(record)
+
+
 def extended_until(record: Record) -> float | None:
     """When the extension of the record, or the last one of its processes, ends; None: it has none."""
     details = record.details
@@ -179,6 +187,13 @@ def drop(record: Record, member: Member, now: float) -> None:
         details.extended_until = None
         details.extended_until = extended_until(record)
     show_first(record)
+
+
+def drop_ended(details: Details) -> None:
+    """Those whose end was to be judged with others', while there is an incident now: nothing tells of it again."""
+    for process in details.ended or ():
+        if details.members and details.members.pop(process, None) is not None:
+            details.displace(process, ENDED)
 
 
 def show_first(record: Record) -> None:

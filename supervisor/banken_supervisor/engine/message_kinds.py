@@ -72,6 +72,8 @@ class MessageKinds:
         if record.state is State.PAUSED or observer.keeps_incident(record, now):
             record.fed_at = now
             record.detailed().unfed = False
+            if message.identity is None:  # else another process's first word has done so
+                self._processes.joins(record)
             self._table.arm(record)  # a pause that ended while no supervisor ran waited for this
             return
         was_alive = record.state is State.ALIVE

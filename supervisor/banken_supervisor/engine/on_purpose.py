@@ -23,7 +23,7 @@ from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.policy import NEVER
 from banken_supervisor.engine.quorum import Quorums
-from banken_supervisor.engine.record import Record
+from banken_supervisor.engine.record import ENDED, Record
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.states import State, Trigger
 from banken_supervisor.engine.table import Table
@@ -78,7 +78,7 @@ class OnPurpose:
         self._quorums.count_stopped(program, is_stopped=not again and not removed)
         for record in self._concerned(program):
             if removed and self._table.program_of(record.owner) == program:
-                self.disown(record)  # the end of its process may be heard of only now
+                self._disown_part(record, program)  # the end of its process may be heard of only now
             else:
                 self._disown_if_left(record)
             if removed:
@@ -127,6 +127,7 @@ class OnPurpose:
         """This one is not judged before the program is up again."""
         details = record.detailed()
         details.stopped_with, details.back_by = program, None
+        details.exited_at = details.exited_how = details.ended = None  # it would have ended by now anyway
         self._note_left(record, program)
         self._table.mark_changed(record)
 
@@ -185,6 +186,21 @@ class OnPurpose:
             self.disown(record)
 
     # -- inside -------------------------------------------------------------------------------------
+
+    def _disown_part(self, record: Record, program: str) -> None:
+        """The processes of this program have it no more; others that feed it live on."""
+        table, members = self._table, {} if record.details is None else record.details.members or {}
+        gone = [each for each in members if table.program_of(each) == program]
+        if not members.keys() - gone:
+            self.disown(record)
+            return
+        table.forget_frames(record)
+        for process in gone:
+            record.detailed().displace(process, ENDED)
+            del members[process]
+            table.lose(process)
+        record.owner = next(reversed(members))
+        table.mark_changed(record)
 
     def _note_left(self, record: Record, program: str) -> None:
         left = self._left.setdefault(program, {})

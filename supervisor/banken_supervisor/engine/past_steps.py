@@ -65,8 +65,15 @@ def _began_by(steps: tuple[Step, ...], ran: tuple[PastRun, ...], now: float) -> 
     after its verdict, which nothing that is kept says: at the verdict, all of its steps would be overdue."""
     if not ran:
         return now - steps[0].after
-    there = set(_still_there(ran, steps))
-    return min(now - each.age - (steps[each.step].after if each in there else 0.0) for each in ran)
+    return min(now - each.age - _at_least_after(steps, each) for each in ran)
+
+
+def _at_least_after(steps: tuple[Step, ...], run: PastRun) -> float:
+    """Seconds since the climb began. Of a step that is repeated, the last run may be all that is kept."""
+    if not _still_there((run,), steps):
+        return 0.0
+    step = steps[run.step]
+    return step.after + (run.run - 1) * (step.repeat or 0.0)
 
 
 def spend(record: Record, ran: Iterable[PastRun], now: float) -> None:

@@ -105,9 +105,12 @@ class ProcessLifecycle:
                 if details.abandoned and record.state is State.EXPIRED:
                     self._lifecycle.apply(record, Occurrence(Trigger.GIVE_UP), now, out)
             return
+        is_alive = True
         for process, status in ended.items():
-            if not self._judge_one_end(record, details, process, status, due, now, out):
-                return
+            if is_alive:
+                is_alive = self._judge_one_end(record, details, process, status, due, now, out)
+            elif self._table.by_name.get(record.name) is record:  # nothing tells of its end again
+                self._ended_unjudged(record, process, status, now, out)
         show_first(record)
         self._table.arm(record)
 
@@ -173,6 +176,11 @@ class ProcessLifecycle:
                 details.ended = {**(details.ended or {}), process: None}
                 details.exited_at = now + RETURN_S
                 self._table.arm(record)
+            elif details.members and process in details.members:
+                details.displace(process, ENDED)
+                self._drop(record, details, details.members[process], now)
+                if record.state is State.PAUSED and not details.members and not self.is_program(record.name):
+                    self._ended(record, GONE, now + RETURN_S)
             elif self.is_program(record.name):
                 pass
             elif record.is_judged or (record.state is State.PAUSED and not details.members):

@@ -204,6 +204,8 @@ class Restore:
             if record.details is not None:
                 record.details.new_feeder = True  # the gap until the first feed is the supervisor's
             members.start_again(record, record.fed_at)
+            if checkpoint.extended is not None:
+                members.end_extensions(record, checkpoint.extended)
             spend(record, left.runs.get(name, ()), now)
         table.arm(record)
         kept = checkpoint.state, checkpoint.declaration, checkpoint.by
@@ -216,7 +218,8 @@ class Restore:
         follows it began at its end (lifecycle.py)."""
         details = record.detailed()
         details.maintained = checkpoint.maintained
-        details.unfed = record.declaration.timeout >= NEVER  # what has no timeout need not be fed
+        # What has no timeout need not be fed; and what no process has fed yet has its grace after the pause.
+        details.unfed = record.declaration.timeout >= NEVER or (checkpoint.owner is None and not record.is_group)
         until = inf if checkpoint.left is None else now + checkpoint.left
         if details.maintained:
             until = max(until, now - _since_windows(record, left))
@@ -280,6 +283,8 @@ class Restore:
         self._table.move(record, State.GIVEN_UP if past.given_up else State.EXPIRED)
         details = record.detailed()
         incident = _incident_from(past, now)
+        if details.members:  # it is about one of several processes, and the others live, as far as is known
+            incident.death = None
         record.fed_at = incident.opened - past.silence
         details.cause = past.cause
         details.incidents = max(details.incidents, 1)

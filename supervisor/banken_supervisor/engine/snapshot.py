@@ -67,6 +67,8 @@ class Checkpoint(NamedTuple):
     """whether each of these processes said itself that it is this one; the caller's to set"""
     is_check: bool = False
     """nothing fed it but the runs of a check"""
+    extended: tuple[ProcessIdentity, ...] | None = None
+    """which of its members are extended; None: all, if it is"""
 
     @property
     def processes(self) -> tuple[ProcessIdentity, ...]:
@@ -143,7 +145,7 @@ def checkpoint(record: Record, program: str | None, now: float) -> Checkpoint | 
     """What is to be kept of this one; None: nothing. The config makes it (of a group only a pause is kept),
     or its process is ending. ``program``: of its owner."""
     details = record.details
-    left, maintained, incidents, members = None, False, 0, None
+    left, maintained, incidents, members, extended = None, False, 0, None, None
     # Where the config has the group no longer, nothing waits for a first feed.
     awaited = record.awaited and not record.is_group
     if details is not None:
@@ -162,10 +164,12 @@ def checkpoint(record: Record, program: str | None, now: float) -> Checkpoint | 
             members = tuple(
                 each.process for each in details.members.values() if each.words and each.process not in leaving
             )
+            if left is not None and record.state is not State.PAUSED:
+                extended = tuple(each for each in members if details.members[each].extended_until is not None)
     return Checkpoint(
         record.name, record.declaration, record.resolution, record.owner, record.state, left, record.by,
         awaited, maintained, record.stopped_with if record.owner is None else program, incidents, members,
-        is_check=record.is_check,
+        is_check=record.is_check, extended=extended,
     )  # fmt: skip
 
 

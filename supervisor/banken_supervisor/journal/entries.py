@@ -60,6 +60,8 @@ class Declared:
     """whether each of these processes said itself that it is this one"""
     is_check: bool = False
     """nothing fed it but the runs of a check"""
+    extended: tuple[ProcessIdentity, ...] | None = None
+    """where several processes may feed it, and one is extended: which are; None: all"""
     changed: float = 0.0
     """wall clock of this change; 0: not known"""
     boot: str = ""

@@ -320,4 +320,5 @@ def _checkpoint_from(entry: Declared, incidents: int, clocks: ClockHistory) -> C
         entry.members,
         entry.proved,
         entry.is_check,
+        entry.extended,
     )

@@ -334,6 +334,32 @@ def test_a_pause_of_the_owner_ends_in_its_checks_by_itself(bench: Checked) -> No
     assert (bench.state("db"), bench.state(CHECK)) == (State.ALIVE, State.PAUSED)
 
 
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize("is_readiness", [False, True])
+def test_a_check_that_has_passed_in_a_pause_is_judged_when_that_is_over(is_readiness: bool, is_new: bool) -> None:
+    """Whether it was new in the pause, or its owner was: what fails then is no part of the start."""
+    bench = Checked()
+    declared = Declaration(NEVER, NEVER, NEVER, exit=Exit.NEVER) if is_readiness else DECLARED
+    rule = RULE._replace(is_readiness=is_readiness)
+    policy = Policy(declared._replace(grace=300.0), LADDER, depends_on=("db",), check=rule)
+    bench.engine.rules.declare(CHECK, policy)
+    bench.engine.reconsider()
+    if not is_new:
+        bench.result(True)
+    bench.say(Kind.PAUSE, "db", 0.0, who=None)
+    if not is_new:
+        bench.engine.processes.restarted("db", bench.now, bench.out)
+        bench.engine.checks.owner_started("db", bench.now, bench.out)
+    bench.live(1)
+    bench.result(True)
+    bench.say(Kind.RESUME, "db", who=None)
+    assert bench.state(CHECK) is State.ALIVE
+    for _ in range(FAILS):
+        assert bench.incidents() == []
+        bench.result(False)
+    assert [data["cause"] for data in bench.incidents()] == ([] if is_readiness else [Cause.CHECK])
+
+
 @pytest.mark.parametrize(("seconds", "left"), [(600.0, 599.0), (0.0, None)])
 def test_a_check_that_a_reload_brings_during_a_pause_of_its_owner_is_paused(
     bench: Checked, seconds: float, left: float | None

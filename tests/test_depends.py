@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
+from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, Kind
 from banken_supervisor.engine.effects import Event, EventType, RunCallback, RunStep
 from banken_supervisor.engine.incidents import RECHECK_S as RECHECK
 from banken_supervisor.engine.ladder import Ladder, Step
-from banken_supervisor.engine.policy import Group, Policy
+from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy
+from banken_supervisor.engine.snapshot import PastIncident, PastRun
 from banken_supervisor.engine.states import State
 from engine_kit import Bench
 
@@ -213,3 +216,27 @@ def test_without_a_fallen_parent_nothing_is_excused() -> None:
     bench.jump(10.0)
     assert acted(bench) == [("web", "callback"), ("web", "log")]
     assert all(e.type is not EventType.CALLBACK_REPEATED for e in bench.out if isinstance(e, Event))
+
+
+@pytest.mark.parametrize("kept", [range(1, 10), (9,)], ids=["all", "the last"])
+@pytest.mark.parametrize("depends_on", [(), ("db",)])
+def test_a_later_step_is_not_put_off_by_a_change_of_the_leader(
+    depends_on: tuple[str, ...], kept: Iterable[int]
+) -> None:
+    """The ninth run of the first step was 480 s after the verdict, 10 s ago; ``kept``: those that are known."""
+    steps = Step("log", repeat=60.0), Step("restart", after=600.0)
+    bench = Bench()
+    bench.engine.declare("db", EXIT_ONLY, bench.now, bench.out)
+    bench.engine.declare("web", Policy(TEN, Ladder(steps), depends_on=depends_on), bench.now, bench.out)
+    for name in ("db", "web"):
+        bench.feed(name)
+    bench.now += 500.0
+    ran = tuple(PastRun(0, run, "log", 10.0 + 60.0 * (9 - run)) for run in kept)
+    past = PastIncident("other-1", "web", Cause.TIMEOUT, 490.0, 10.0, 10.0, steps=ran)
+    bench.engine.succession.lead([past], bench.now, bench.out)
+    bench.out.clear()
+    bench.jump(109.0)
+    assert ("web", "restart") not in acted(bench)
+    for _ in range(3):
+        bench.jump(1.0)
+    assert ("web", "restart") in acted(bench)

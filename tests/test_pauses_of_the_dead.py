@@ -120,6 +120,32 @@ def test_one_that_is_replaced_is_no_incident(feeders: Feeders, word: Kind, when:
     assert opened(bench) == [("w", Cause.EXITED, BOB.pid)]
 
 
+def test_one_that_is_pinged_in_the_pause_is_no_incident() -> None:
+    """What has taken its place names no process."""
+    bench = worker()
+    ends(bench, ALICE, -11)
+    pause(bench)
+    bench.feed(who=None)
+    assert after(bench) == []
+    assert bench.state() is State.ALIVE
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_one_whose_program_is_stopped_in_the_pause_is_no_incident(again: bool) -> None:
+    """It would have ended by that, too. It is fed once more by what is started after it."""
+    bench = worker()
+    bench.engine.on_purpose.belongs(ALICE, "p")
+    ends(bench, ALICE, -11)
+    pause(bench)
+    bench.engine.on_purpose.program_down("p", bench.now, bench.out, again=again, removed=False)
+    if again:
+        bench.engine.on_purpose.program_up("p", bench.now)
+    assert after(bench) == []
+    assert bench.state() is State.WAITING
+    bench.feed(who=BOB)
+    assert bench.state() is State.ALIVE
+
+
 def test_one_that_only_hung_is_alive_after_the_pause() -> None:
     bench = worker()
     bench.say(Kind.FAIL, "w", "disk full")
@@ -281,6 +307,24 @@ def test_it_is_known_over_a_restart_of_the_supervisor(when: str, cause: Cause) -
     house.forget()
     assert ("expired", "w") in said(house.run(PAUSE_S))
     assert house.state() is State.EXPIRED
+
+
+def test_the_others_live_where_one_of_several_died_before_a_restart() -> None:
+    """The incident is open again, and its death is none of theirs."""
+    house = House()
+    for who in (ALICE, BOB) * 2:
+        house.feed(who=who, declared=EACH)
+    house.engine.processes.exited(ALICE, house.now, house.out, -11)
+    house.run(0.5)
+    house.crash(1.0)
+    assert house.state() is State.EXPIRED
+    house.say(Kind.PAUSE, "w", PAUSE_S, who=None)
+    house.forget()
+    for _ in range(20):
+        house.run(5.0)
+        house.feed(who=BOB, declared=EACH)
+    assert ("expired", "w") not in said(house.out)
+    assert house.state() is State.ALIVE
 
 
 @pytest.mark.parametrize("role", [Role.LEADER, Role.FOLLOWER])

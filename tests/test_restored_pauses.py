@@ -11,7 +11,7 @@ import pytest
 
 from banken.protocol.messages import Declaration, Kind, Message
 from banken_supervisor.config import cron
-from banken_supervisor.engine.policy import Group, Policy, Window
+from banken_supervisor.engine.policy import CheckRule, Group, Policy, Window
 from banken_supervisor.engine.snapshot import RETURN_S, Snapshot
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal.clock_history import ClockHistory, Reading
@@ -19,16 +19,25 @@ from banken_supervisor.journal.entries import ClockSpan, Declared
 from banken_supervisor.journal.reading import Restored
 from banken_supervisor.outbox.checkpoints import snapshot_from
 from banken_supervisor.runtime.maintenance_clock import windows_ended
-from restart_kit import House, said
+from restart_kit import ALICE, BOB, House, said
 
 NIGHT = Window("30 2 * * *", 3600.0, "Europe/Berlin")
 HOUR = 3600.0
 LATE_S = 60.0
+GRACE = 300.0
 
 
 def house(timeout: float = 600.0, **more: Any) -> House:
     made = House(w=Policy(Declaration(timeout, 100 * HOUR, timeout), maintenance=(NIGHT,), **more))
     made.feed(declared=None)
+    return made
+
+
+def program(timeout: float) -> House:
+    """One ``w`` that is adopted, and was not fed yet."""
+    made = House()
+    made.programs["w"] = Policy(Declaration(timeout, 1000.0, GRACE))
+    made.crash(0.0)
     return made
 
 
@@ -118,6 +127,72 @@ def test_what_follows_a_pause_begins_at_its_end(timeout: float, due: float, by: 
     found = verdict_after(bench, 1000.0)
     assert found is not None
     assert due <= found <= due + 1.5
+
+
+@pytest.mark.parametrize("timeout", [30.0, 90.0])
+def test_what_is_started_when_its_pause_is_over_has_its_grace(timeout: float) -> None:
+    """The pause ended while the host was off. The next supervisor starts the program at once: what it allows the
+    former process for its return is no matter then."""
+    bench = program(timeout)
+    bench.feed(declared=None)
+    bench.say(Kind.PAUSE, "w", 100, who=None)
+    bench.crash(600.0)
+    bench.engine.processes.gone(ALICE, bench.now)
+    bench.engine.processes.restarted("w", bench.now, bench.out)
+    found = verdict_after(bench, 1000.0)
+    assert found is not None
+    assert GRACE <= found <= GRACE + LATE_S
+
+
+@pytest.mark.parametrize(
+    ("before", "due"),
+    [
+        ("never fed", GRACE),
+        ("pinged", GRACE),
+        ("declared", 10.0),
+        ("fed", 10.0),
+        ("fed in the pause", 10.0),
+        ("started in the pause", GRACE),
+        ("started and fed in the pause", 10.0),
+    ],
+)
+def test_what_no_process_had_fed_has_its_grace_after_a_pause_with_a_restart_in_it(before: str, due: float) -> None:
+    """Nor declared; what names no process does not count."""
+    bench = program(10.0)
+    if before in ("fed", "started in the pause"):
+        bench.feed(declared=None)
+    elif before == "declared":
+        bench.say(Kind.DECLARE, "w")
+    elif before == "pinged":
+        bench.feed(who=None, declared=None)
+    bench.say(Kind.PAUSE, "w", 60, who=None)
+    if before.startswith("started"):
+        bench.engine.processes.restarted("w", bench.now, bench.out)
+        bench.keep()
+    if before.endswith("fed in the pause"):
+        bench.feed(who=BOB, declared=None)
+    bench.crash(10.0)
+    assert verdict_after(bench, 1000.0) == pytest.approx(50.0 + due, abs=1.5)
+
+
+def test_a_check_that_fails_after_a_pause_with_a_restart_in_it_is_told_without_a_grace() -> None:
+    """It had passed before, although no process feeds it."""
+    check = "w/check"
+    policy = Policy(Declaration(40.0, 1000.0, GRACE), check=CheckRule("w", "tcp 127.0.0.1:5432", 10.0, 3))
+    bench = House(**{check: policy})
+
+    def result(passed: bool) -> None:
+        bench.engine.checks.runner = lambda: ALICE
+        bench.say(Kind.RESULT, check, passed, "refused", 0.01, 10.0, False, None, False)
+
+    result(True)
+    bench.say(Kind.PAUSE, check, 60, who=None)
+    bench.crash(10.0)
+    bench.run(51.0)
+    for _ in range(3):
+        assert ("expired", check) not in said(bench.out)
+        result(False)
+    assert ("expired", check) in said(bench.out)
 
 
 def test_a_feed_after_such_a_pause_is_one() -> None:

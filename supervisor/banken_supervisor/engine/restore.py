@@ -219,7 +219,8 @@ class Restore:
         details = record.detailed()
         details.maintained = checkpoint.maintained
         # What has no timeout need not be fed; and what no process has fed yet has its grace after the pause.
-        details.unfed = record.declaration.timeout >= NEVER or (checkpoint.owner is None and not record.is_group)
+        awaits_process = checkpoint.owner is None and not record.is_group and not record.is_check
+        details.unfed = record.declaration.timeout >= NEVER or awaits_process
         until = inf if checkpoint.left is None else now + checkpoint.left
         if details.maintained:
             until = max(until, now - _since_windows(record, left))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from banken.protocol.codec import encode
 from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
@@ -25,6 +25,12 @@ def events_of(effects: Iterable[Effect]) -> list[Event]:
     """What is told, in order, with the beginnings of actions."""
     found = (each.beginning if isinstance(each, RunStep) else each for each in effects)
     return [each for each in found if isinstance(each, Event)]
+
+
+class Spoken(Protocol):
+    """What tells of incidents: a bench, or a house."""
+
+    out: list[Effect]
 
 
 class Bench:
@@ -83,7 +89,7 @@ def ends(bench: Bench, who: ProcessIdentity, status: int | None) -> None:
     bench.jump(0.0)
 
 
-def opened(bench: Bench) -> list[tuple[str | None, Any, Any]]:
+def opened(bench: Spoken) -> list[tuple[str | None, Any, Any]]:
     """Name, cause and pid of every incident so far."""
     return [
         (each.name, each.data["cause"], each.data.get("pid"))

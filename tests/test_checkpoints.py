@@ -96,6 +96,31 @@ def test_what_was_only_named_by_others_is_not_trusted_after_a_restart(tmp_path: 
     after.outbox.journal.close(0.0)
 
 
+def test_which_processes_are_extended_is_known_after_a_restart(tmp_path: Path) -> None:
+    """Of several that are judged each by itself, one is."""
+    extended, other = own_identity(), own_identity()._replace(pid=1)
+    path, declared = str(tmp_path / "journal.db"), Declaration(60.0, feeders=Feeders.EACH)
+    before = House(path)
+    engine, driver = before.driver.engine, before.driver
+    for kind, who, *args in (
+        (Kind.FEED, extended), (Kind.FEED, other), (Kind.FEED, extended), (Kind.FEED, other),
+        (Kind.EXTEND, extended, 3600.0),
+    ):  # fmt: skip
+        engine.tell(Message(kind, "w", who, 0.0, declared, tuple(args)), driver.now, driver.out)
+    before.checkpoints.turn()
+    before.outbox.close(WAIT_S)
+    after, watcher = House(path), ProcessWatcher()
+    after.checkpoints.restore(watcher, lambda process: None)
+    record = after.driver.engine.get("w")
+    assert record is not None
+    members = record.detailed().members or {}
+    assert {each: member.extended_until is not None for each, member in members.items()} == {
+        extended: True, other: False,
+    }  # fmt: skip
+    watcher.close()
+    after.outbox.journal.close(0.0)
+
+
 def test_names_are_written_in_the_order_in_which_they_changed(houses: Callable[[], House]) -> None:
     """Those that change while others are written come after them; one that an event has written is not repeated."""
     house = houses()

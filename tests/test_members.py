@@ -208,6 +208,28 @@ def test_a_second_one_that_hangs_has_an_incident_after_the_first() -> None:
     assert {pid for _, _, pid in opened(bench)} == {BOB.pid, CAROL.pid}
 
 
+def test_of_two_that_end_at_once_neither_is_waited_for() -> None:
+    """They are killed in one turn of the loop. One incident tells of it, and ends with a feed of who is left."""
+    bench = Bench()
+    feeds(bench, ALICE, BOB, CAROL, declaration=EACH)
+    bench.engine.processes.exited(ALICE, bench.now, bench.out, -9)
+    ends(bench, BOB, -9)
+    feeds(bench, CAROL, declaration=EACH, times=30)
+    assert opened(bench) == [("w", "exited", ALICE.pid)]
+    assert bench.state() is State.ALIVE
+
+
+def test_who_has_ended_when_another_one_fails_is_not_waited_for() -> None:
+    """The failure is said before the end is judged."""
+    bench = Bench()
+    feeds(bench, ALICE, BOB, declaration=EACH)
+    bench.engine.processes.exited(ALICE, bench.now, bench.out, -9)
+    bench.say(Kind.FAIL, "w", "lost my peer", who=BOB)
+    feeds(bench, BOB, declaration=EACH, times=30)
+    assert opened(bench) == [("w", "failed", BOB.pid)]
+    assert bench.state() is State.ALIVE
+
+
 # -- a program's own watchdog --------------------------------------------------------------------
 
 

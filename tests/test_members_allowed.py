@@ -209,6 +209,20 @@ def test_an_extension_that_its_process_has_ended_is_not_brought_back() -> None:
     assert "expired" in [what for what, _ in said(house.run(20.0))]
 
 
+def test_after_a_restart_an_extension_does_not_hide_another_process_that_hangs() -> None:
+    """The next supervisor knows whose it is."""
+    house = House()
+    for _ in range(2):
+        for who in (ALICE, BOB):
+            house.feed(who=who, declared=EACH)
+    house.say(Kind.EXTEND, "w", 3600.0, who=ALICE, declared=EACH)
+    house.crash(5.0)
+    for _ in range(20):
+        house.feed(who=ALICE, declared=EACH)
+        house.run(1.0)
+    assert opened(house) == [("w", Cause.TIMEOUT, BOB.pid)]
+
+
 def test_after_a_restart_each_has_its_grace_though_another_one_feeds_at_once() -> None:
     """Their deadlines are long, and passed while no supervisor ran."""
     long = EACH._replace(timeout=7200.0)

@@ -13,7 +13,7 @@ from banken_supervisor.engine.on_purpose import LEFT_MIN
 from banken_supervisor.engine.policy import EXIT_ONLY, Group, Policy
 from banken_supervisor.engine.states import State
 from banken_supervisor.text.reasons import unjudged
-from engine_kit import ALICE, BOB, ELSEWHERE, TEN, Bench, events_of, told
+from engine_kit import ALICE, BOB, ELSEWHERE, TEN, Bench, events_of, opened, told
 
 START_GRACE_S = TEN.grace
 """That of a program without one of its own: the defaults'."""
@@ -237,6 +237,49 @@ def test_a_removed_program_takes_what_it_fed_along(host: Host, named: bool, is_l
     assert (record is not None) is named
     if record is not None:
         assert not record.awaited
+
+
+@pytest.mark.parametrize("shown", [ALICE, BOB])
+@pytest.mark.parametrize("feeds_on", [True, False])
+@pytest.mark.parametrize("feeders", [Feeders.ANY, Feeders.EACH])
+def test_a_pool_lives_on_without_the_process_of_a_removed_program(
+    host: Host, feeders: Feeders, feeds_on: bool, shown: ProcessIdentity
+) -> None:
+    """Its end is heard of after the program's. Another process that feeds the pool is heard, and judged."""
+    declaration = TEN._replace(feeders=feeders)
+    host.engine.declare("pool", declaration, host.now, host.out)
+    order = [ALICE, BOB] if (shown == BOB) is (feeders is Feeders.ANY) else [BOB, ALICE]
+    for who in order * 2:
+        host.jump(0.1)
+        host.say(Kind.NOTE, "pool", 1, None, who=who, declaration=declaration)
+    record = host.engine.get("pool")
+    assert record is not None
+    host.engine.on_purpose.belongs(ALICE, "trainer")
+    assert record.owner == shown, "who fed last, or is due first"
+    host.down(removed=True)
+    for _ in range(20 if feeds_on else 0):
+        host.feed("pool", who=BOB, declaration=declaration)
+        host.engine.processes.exited(ALICE, host.now, host.out, -9)
+        host.jump(1.0)
+    assert (host.state("pool"), opened(host)) == (State.ALIVE, [])
+    host.jump(10.1)
+    assert opened(host) == [("pool", "timeout", BOB.pid)]
+
+
+def test_an_incident_of_a_removed_programs_process_is_over(host: Host) -> None:
+    """Nothing is done to the other one that feeds the name, which has its grace."""
+    policy = Policy(TEN._replace(feeders=Feeders.EACH), Ladder((Step("kill", after=5.0),)))
+    host.engine.declare("pool", policy, host.now, host.out)
+    for who in (ALICE, BOB, ALICE, BOB):
+        host.feed("pool", who=who)
+    host.engine.on_purpose.belongs(ALICE, "trainer")
+    host.say(Kind.FAIL, "pool", "broken")
+    host.out.clear()
+    host.down(removed=True)
+    host.jump(TEN.grace - 0.1)
+    assert [each.type for each in events_of(host.out) if each.name == "pool"] == ["closed"]
+    host.jump(0.2)
+    assert [name for name, _, _ in opened(host)] == ["pool"]
 
 
 def test_what_a_removed_program_fed_is_expected_where_the_config_says_so(host: Host) -> None:

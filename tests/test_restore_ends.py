@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from banken.protocol.messages import Kind
-from banken_supervisor.engine.effects import Event
+from banken.protocol.messages import Declaration, Feeders, Kind, ProcessIdentity
+from banken_supervisor.engine.effects import Event, RunStep
+from banken_supervisor.engine.ladder import Ladder, Step
+from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.process_lifecycle import GONE
 from banken_supervisor.engine.snapshot import RETURN_S
+from banken_supervisor.engine.states import State
 from restart_kit import ALICE, BOB, House, said
+
+CAROL = ProcessIdentity(b"bootboot", 300, 3000, b"cccc")
+EACH = Declaration(10.0, 1000.0, 20.0, feeders=Feeders.EACH)
 
 
 def test_a_process_that_ended_meanwhile_is_told_so() -> None:
@@ -57,3 +63,65 @@ def test_one_that_ended_in_a_pause_is_told_so_when_that_is_over(is_replaced: boo
     house.run(9.0)
     found = [e.data["cause"] for e in house.out if isinstance(e, Event) and e.type.value == "expired"]
     assert found == ([] if is_replaced else ["exited"])
+
+
+# -- one of several, each judged by itself ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_after_a_restart_the_ladder_acts_upon_the_process_that_the_incident_is_about(hangs: bool) -> None:
+    """It hangs, or says that it failed; the other one has nothing to do, and is left alone."""
+    house = House(w=Policy(EACH, Ladder((Step("kill", after=60.0),))))
+    for _ in range(2):
+        for who in (ALICE, BOB):
+            house.feed(who=who, declared=None)
+    house.say(Kind.WORK, "w", None, None)
+    if not hangs:
+        house.say(Kind.FAIL, "w", "disk full", who=BOB)
+    house.run(20.0)
+    assert house.state() is State.EXPIRED
+    house.crash(5.0)
+    assert [e.process for e in house.run(200.0) if isinstance(e, RunStep)] == [BOB]
+    house.feed(who=BOB, declared=None)
+    assert house.state() is State.ALIVE
+
+
+@pytest.mark.parametrize("how", ["paused", "failed"])
+def test_one_of_several_that_ended_meanwhile_is_not_waited_for(how: str) -> None:
+    """Another one came in its place. The pause, or another one's incident, is over, and all that live feed."""
+    house = House()
+    for _ in range(2):
+        for who in (ALICE, BOB):
+            house.feed(who=who, declared=EACH)
+    if how == "paused":
+        house.say(Kind.PAUSE, "w", 30.0, who=None)
+    else:
+        house.say(Kind.FAIL, "w", "disk full", who=BOB)
+    house.crash(5.0)
+    house.engine.processes.gone(ALICE, house.now)
+    for _ in range(100):
+        for who in (BOB, CAROL):
+            house.feed(who=who, declared=EACH)
+        house.run(1.0)
+    assert "expired" not in [what for what, _ in said(house.out)]
+    assert house.state() is State.ALIVE
+    record = house.engine.get("w")
+    assert record is not None
+    assert list(record.detailed().members or ()) == [BOB, CAROL]
+
+
+def test_after_a_restart_a_pause_in_the_incident_of_one_that_ended_does_not_tell_of_it_again() -> None:
+    """The other one lives, and feeds on after the pause."""
+    house = House()
+    for _ in range(2):
+        for who in (ALICE, BOB):
+            house.feed(who=who, declared=EACH)
+    house.engine.processes.exited(ALICE, house.now, house.out, -9)
+    house.run(0.25)
+    assert house.state() is State.EXPIRED
+    house.crash(5.0)
+    for kind, *args in ((Kind.PAUSE, 60.0), (Kind.RESUME,)):
+        house.say(kind, "w", *args, who=None)
+        house.run(1.0)
+    house.feed(who=BOB, declared=EACH)
+    assert "expired" not in [what for what, _ in said(house.out)]

@@ -81,6 +81,19 @@ def test_a_process_without_a_nonce_comes_back(path: str) -> None:
     assert (left.registry, left.problems) == ([record], [])
 
 
+@pytest.mark.parametrize("extended", [None, (), (0,), (0, 1)])
+def test_which_processes_are_extended_comes_back(path: str, extended: tuple[int, ...] | None) -> None:
+    """None of them is not the same as no word of it, which means all."""
+    members = tuple(ProcessIdentity(b"bootboot", pid, 99, b"nonc") for pid in (1, 2))
+    record = Declared(
+        "w", Declaration(2.5, feeders=Feeders.EACH), 0.0, members[0], State.ALIVE, NOW + 60, changed=NOW,
+        members=members, extended=None if extended is None else tuple(members[each] for each in extended),
+    )  # fmt: skip
+    write(path, record)
+    left = restore(path)
+    assert (left.registry, left.problems) == ([record], [])
+
+
 @pytest.mark.parametrize("nonce", ["00", "00" * 3, "00" * 5, "x"])
 def test_a_nonce_of_another_size_is_refused(nonce: str) -> None:
     """What no process says of itself is no identity."""

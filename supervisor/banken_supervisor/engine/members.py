@@ -20,6 +20,7 @@ from banken.protocol.limits import is_section
 from banken.protocol.messages import Feeders, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.record import ENDED, JOINS_AFTER, Details, Member, Record
 from banken_supervisor.engine.states import State
+from banken_supervisor.engine.table import Table
 
 PROOFS = (Kind.FEED, Kind.NOTE, Kind.WORK)
 """What proves that a process lives."""
@@ -175,6 +176,25 @@ def extended_until(record: Record) -> float | None:
         return None
     found = [details.extended_until, *(each.extended_until for each in (details.members or {}).values())]
     return max((each for each in found if each is not None), default=None)
+
+
+def take_out(table: Table, record: Record, member: Member, now: float) -> None:
+    """A member is gone, the others are judged on. Where none is left that is judged by itself, another one has a
+    timeout from the last feed."""
+    details = record.detailed()
+    if details.members is not None:
+        details.members.pop(member.process, None)
+        if record.owner == member.process and details.members:
+            record.owner = next(reversed(details.members))  # who is looked at after a verdict
+        if record.owner != member.process:
+            table.lose(member.process)
+    if details.leaving is not None:
+        details.leaving.pop(member.process, None)
+    table.mark_changed(record)
+    table.forget_frames(record)
+    if record.declaration.feeders is Feeders.EACH and record.state is State.ALIVE:
+        drop(record, member, now)
+        table.arm(record)
 
 
 def drop(record: Record, member: Member, now: float) -> None:

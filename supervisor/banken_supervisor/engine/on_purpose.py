@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from math import inf
 
 from banken.protocol.limits import is_section
-from banken.protocol.messages import ProcessIdentity
+from banken.protocol.messages import Feeders, ProcessIdentity
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.lifecycle import Lifecycle
+from banken_supervisor.engine.members import take_out
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.policy import NEVER
 from banken_supervisor.engine.quorum import Quorums
@@ -77,8 +78,10 @@ class OnPurpose:
             self.disown(own)
         self._quorums.count_stopped(program, is_stopped=not again and not removed)
         for record in self._concerned(program):
+            if removed and self._live_on(record, program, now, out):
+                continue
             if removed and self._table.program_of(record.owner) == program:
-                self._disown_part(record, program)  # the end of its process may be heard of only now
+                self.disown(record)  # the end of its process may be heard of only now
             else:
                 self._disown_if_left(record)
             if removed:
@@ -187,20 +190,20 @@ class OnPurpose:
 
     # -- inside -------------------------------------------------------------------------------------
 
-    def _disown_part(self, record: Record, program: str) -> None:
-        """The processes of this program have it no more; others that feed it live on."""
+    def _live_on(self, record: Record, program: str, now: float, out: list[Effect]) -> bool:
+        """The processes of a removed program have it no more. Whether others feed it, and are judged on."""
         table, members = self._table, {} if record.details is None else record.details.members or {}
-        gone = [each for each in members if table.program_of(each) == program]
-        if not members.keys() - gone:
-            self.disown(record)
-            return
-        table.forget_frames(record)
-        for process in gone:
-            record.detailed().displace(process, ENDED)
-            del members[process]
-            table.lose(process)
-        record.owner = next(reversed(members))
-        table.mark_changed(record)
+        gone = [each for each in members.values() if table.program_of(each.process) == program]
+        if record.stopped_with is not None or sum(map(table.watches, members)) <= len(gone):
+            return False
+        shown = record.owner
+        for member in gone:
+            record.detailed().displace(member.process, ENDED)
+            take_out(table, record, member, now)
+        if record.is_down and record.owner != shown and record.declaration.feeders is Feeders.EACH:
+            self._lifecycle.await_feed(record, STOPPED, now, out)  # the incident was about one of them
+            self._lifecycle.apply(record, Occurrence(Trigger.REBORN), now, out)
+        return True
 
     def _note_left(self, record: Record, program: str) -> None:
         left = self._left.setdefault(program, {})

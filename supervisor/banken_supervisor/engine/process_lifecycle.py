@@ -17,10 +17,10 @@ from banken_supervisor.engine.ended_by_ladder import was_ended_by_ladder
 from banken_supervisor.engine.exit_status import end_text
 from banken_supervisor.engine.heirs import hand_back, heir_of
 from banken_supervisor.engine.lifecycle import Lifecycle
-from banken_supervisor.engine.members import drop, is_part_of, member_of, show_first
+from banken_supervisor.engine.members import is_part_of, member_of, show_first, take_out
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.on_purpose import OnPurpose
-from banken_supervisor.engine.record import ENDED, Details, Member, Record
+from banken_supervisor.engine.record import ENDED, Details, Record
 from banken_supervisor.engine.snapshot import RETURN_S
 from banken_supervisor.engine.states import State, Trigger
 from banken_supervisor.engine.table import Table
@@ -70,7 +70,7 @@ class ProcessLifecycle:
                 and self._on_purpose.is_down(program)
             ):
                 details.displace(process, ENDED)
-                self._drop(record, details, member, now)
+                take_out(self._table, record, member, now)
             elif self._on_purpose.ended(record, process, program, now, out):
                 pass
             elif record.is_judged:
@@ -150,7 +150,7 @@ class ProcessLifecycle:
         if process is not None and details is not None:
             member = member_of(record, process)
             if member is not None and len(details.members or ()) > 1:
-                self._drop(record, details, member, now)
+                take_out(self._table, record, member, now)
                 return
             if was_ended_by_ladder(record):
                 details.displace(process, ENDED)
@@ -178,7 +178,7 @@ class ProcessLifecycle:
                 self._table.arm(record)
             elif details.members and process in details.members:
                 details.displace(process, ENDED)
-                self._drop(record, details, details.members[process], now)
+                take_out(self._table, record, details.members[process], now)
                 if record.state is State.PAUSED and not details.members and not self.is_program(record.name):
                     self._ended(record, GONE, now + RETURN_S)
             elif self.is_program(record.name):
@@ -281,7 +281,7 @@ class ProcessLifecycle:
         is_clean = is_clean_end(record, status, is_left, why)
         if member is not None:
             details.displace(process, ENDED)
-            self._drop(record, details, member, now)
+            take_out(self._table, record, member, now)
             alone = not details.members
             if self.is_program(record.name) or (is_clean and not alone):
                 return True
@@ -324,7 +324,7 @@ class ProcessLifecycle:
         heir = None
         if member is not None:
             details.displace(process, ENDED)
-            self._drop(record, details, member, now)
+            take_out(self._table, record, member, now)
         elif record.owner == process:
             details.displace(process, ENDED)
             heir = heir_of(record, details, now, self.lives, self.has_ended)
@@ -347,23 +347,6 @@ class ProcessLifecycle:
         elif record.state is State.PAUSED and not is_clean and not details.members and record.owner == process:
             details.exited_at, details.ended = now, {process: status}
             details.leaving = {process: why} if is_left else None
-
-    def _drop(self, record: Record, details: Details, member: Member, now: float) -> None:
-        """A member is gone, the others are judged on. Where none is left that is judged by itself, another one has
-        a timeout from the last feed."""
-        if details.members is not None:
-            details.members.pop(member.process, None)
-            if record.owner == member.process and details.members:
-                record.owner = next(reversed(details.members))  # who is looked at after a verdict
-            if record.owner != member.process:
-                self._table.lose(member.process)
-        if details.leaving is not None:
-            details.leaving.pop(member.process, None)
-        self._table.mark_changed(record)
-        self._table.forget_frames(record)
-        if record.declaration.feeders is Feeders.EACH and record.state is State.ALIVE:
-            drop(record, member, now)
-            self._table.arm(record)
 
     def outlived(self, record: Record, now: float, out: list[Effect]) -> bool:
         """Whether a process that had the name before still feeds it, while nothing but silence is known of the one

@@ -288,6 +288,31 @@ def test_a_notice_behind_an_action_that_waits_is_sent_at_the_stop(bench: Bench) 
     assert [each.incident.name for each in Teller.told] == ["w"]
 
 
+class Deaf(Action):
+    """One that does not end when it is told to, as a command whose descendant holds its output."""
+
+    name = "deaf"
+
+    def run(self, subject: ActionTarget, world: ActionContext, ended: threading.Event) -> Outcome:
+        return Outcome(Teller.open.wait(20), "over")
+
+
+def test_a_notice_behind_an_action_that_does_not_end_makes_the_stop_no_longer(bench: Bench) -> None:
+    """It is told as dropped, and so due again. Only what is sent now is waited for longer."""
+    Teller.open.clear()
+    bench.run("w", Step("test_dispatcher:Deaf"))
+    bench.run("w", TELL, 1)
+    bench.hand_out()
+    until(lambda: bench.dispatcher.executor.counts()["running"], "the first runs")
+    began = time.monotonic()
+    bench.dispatcher.close(0.1, flush_wait=20.0)
+    assert time.monotonic() - began < 10.0
+    assert [(each.target.step, each.type, each.text) for each in bench.reports] == [
+        (1, EventType.ACTION_DROPPED, "the supervisor stopped before it began")
+    ]
+    assert Teller.told == []
+
+
 @pytest.mark.parametrize("is_reversed", [False, True])
 def test_of_one_message_each_incident_is_asked_about(bench: Bench, is_reversed: bool) -> None:
     """What is another supervisor's by now is reported as dropped, once each; the rest is one message, whichever of

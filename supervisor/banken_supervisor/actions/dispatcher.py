@@ -151,7 +151,7 @@ class Dispatcher:
                 return
 
     def close(self, wait: float, flush_wait: float = FLUSH_S) -> None:
-        """Send the notices that wait, and end: within ``wait`` seconds, or ``flush_wait`` if there are notices."""
+        """Send the notices that wait, and end: within ``wait`` seconds, or ``flush_wait`` if any is sent now."""
         began = monotonic()
         until = began + wait
         for each in self._waiting:
@@ -161,9 +161,14 @@ class Dispatcher:
                 self._refuse(*each, EventType.ACTION_DROPPED, STOPPED)
         self._waiting.clear()
         self.executor.stop()
-        # A notice may wait for an action of the same watchdog, which ends now.
-        while self._take_notices() or self.notices.flush() or self.executor.counts()["queued"]:
-            until = began + flush_wait
+        # A notice may wait for an action of the same watchdog, which ends now. For one that does not (a command)
+        # the long wait is for nothing: the notice behind it is told as dropped, and due again.
+        while True:
+            self._take_notices()
+            if self.notices.flush():
+                until = began + flush_wait
+            elif not self.executor.counts()["queued"]:
+                break
             if monotonic() >= until:
                 break
             sleep(FLUSH_POLL_S)
@@ -246,12 +251,9 @@ class Dispatcher:
         self._arrived.append((action, target))
         self._ask(self._take_notices)
 
-    def _take_notices(self) -> bool:
-        """Whether there were any."""
-        found = bool(self._arrived)
+    def _take_notices(self) -> None:
         while self._arrived:
             self._add_notice(*self._arrived.popleft())
-        return found
 
     def _add_notice(self, action: Action, target: ActionTarget) -> None:
         """The notice goes out, with others to the same recipient."""

@@ -118,3 +118,16 @@ def test_a_journal_that_does_not_end_is_waited_for_once(tmp_path: Path, monkeypa
     outbox.close(WAIT_S)
     outbox.close(1.0)
     assert len(waits) == 1
+
+
+def test_work_that_waits_for_a_slow_disk_is_handed_over_at_the_end(tmp_path: Path) -> None:
+    """Events are not: they are told when they are on disk. At the journal's end the work would come too late."""
+    outbox = Outbox(JournalSettings(str(tmp_path / "journal.db")), "run-1", lambda do: None)
+    told: list[str] = []
+    outbox.record(Event(EventType.PAUSED, "w", {"seconds": None}), 1, time.time(), lambda: told.append("paused"))
+    outbox.after_commit(lambda: told.append("one"))
+    outbox.after_commit(lambda: told.append("two"))
+    outbox.settle(0.0)
+    assert told == ["one", "two"]
+    outbox.close(WAIT_S)
+    assert told == ["one", "two", "paused"]

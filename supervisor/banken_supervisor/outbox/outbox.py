@@ -75,6 +75,8 @@ class Pending(NamedTuple):
     ticket: int
     since: float
     announce: Callable[[], None]
+    is_work: bool
+    """no event, but something for the dispatcher"""
 
 
 class Outbox:
@@ -150,10 +152,11 @@ class Outbox:
             ticket = self.journal.record(entry) or ticket
         self.after_commit(announce, ticket if ticket is not None and self.journal.condition.keeps else 0)
 
-    def after_commit(self, do: Callable[[], None], ticket: int = 0) -> None:
-        """Call ``do`` when ``ticket`` and everything before is on disk; at once if nothing waits."""
+    def after_commit(self, do: Callable[[], None], ticket: int | None = None) -> None:
+        """Call ``do`` when ``ticket`` and everything before is on disk; at once if nothing waits. ``ticket``: of an
+        event; None: it is work for the dispatcher, see ``settle``."""
         if ticket or self._pending:
-            self._pending.append(Pending(ticket, self.clock(), do))
+            self._pending.append(Pending(ticket or 0, self.clock(), do, is_work=ticket is None))
         else:
             do()
 
@@ -217,12 +220,17 @@ class Outbox:
                 return
 
     def settle(self, wait: float) -> None:
-        """The loop has ended: do what waits for the disk when it is there, for at most ``wait`` seconds."""
+        """The loop has ended: do what waits for the disk when it is there, for at most ``wait`` seconds. Then the
+        dispatcher gets its work all the same: it begins none of it, and tells so while that can be written."""
         until = time.monotonic() + wait
         while self._pending and time.monotonic() < until:
             self._durable = max(self._durable, self.journal.durable)
             self.turn()
             time.sleep(_POLL_S)
+        left, self._pending = self._pending, deque(each for each in self._pending if not each.is_work)
+        for each in left:
+            if each.is_work:
+                each.announce()
 
     def close(self, wait: float) -> None:
         """Write the rest, for at most ``wait`` seconds, and publish it. Call it when no more results can arrive:

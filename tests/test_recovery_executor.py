@@ -158,6 +158,42 @@ def test_the_end_of_an_incident_drops_what_waits_and_tells_what_runs(bench: Benc
     assert bench.executor.counts()["queued"] == 0
 
 
+class Rotated(Does):
+    """An action of the user's own that reads what it hides from a file, which is gone by now."""
+
+    def __init__(self) -> None:
+        self.what = lambda about, ended: None
+        self.limit_s = 30.0
+
+    @property
+    def hidden(self) -> tuple[str, ...]:  # type: ignore[override]
+        raise FileNotFoundError("rotated away")
+
+
+@pytest.mark.parametrize("at_the_stop", [False, True])
+def test_what_is_dropped_is_told_whatever_its_action_does(bench: Bench, at_the_stop: bool) -> None:
+    """And what runs is told to end, and the loop goes on, also where the listener fails once."""
+    report, failures = bench.reports.append, [OSError(28, "no space left")]
+
+    def fails_once(one: ActionReport) -> None:
+        if one.type is EventType.ACTION_DROPPED and failures:
+            raise failures.pop()
+        report(one)
+
+    bench.executor._report = fails_once
+    ends: list[bool] = []
+    patient = Does(lambda about, ended: ends.append(ended.wait(30)))
+    bench.executor.submit([patient, Does(lambda a, e: None), Rotated(), Does(lambda a, e: None)], subject())
+    until(lambda: bench.executor.counts()["running"], "the first one runs")
+    if at_the_stop:
+        bench.executor.stop()
+    else:
+        assert bench.executor.cancel("worker-3") == 3
+    until(lambda: ends == [True], "the first one has ended")
+    bench.settled(3)
+    assert sorted(bench.of("worker-3")) == sorted([EventType.ACTION_DROPPED] * 2 + [EventType.ACTION_DONE])
+
+
 def test_what_ended_before_it_began_leaves_nothing_behind(narrow: Bench) -> None:
     """A watchdog whose actions were all dropped while they waited for a thread can be submitted for again."""
     for number in range(4):

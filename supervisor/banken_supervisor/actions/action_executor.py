@@ -7,6 +7,7 @@ watchdog does not wait for one that is stuck.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -137,15 +138,14 @@ class Executor:
             if job.about.ends_with(incident):
                 self._ended(job.about).end(why)
         text = HANDED_OVER if why is StopReason.HANDED_OVER else "the incident ended before"
-        for job in dropped:
-            self._publish(job.about, EventType.ACTION_DROPPED, text)
+        self._tell_dropped(dropped, text)
         return len(dropped)
 
     def stop(self) -> None:
         """The supervisor stops: nothing begins but messages to people, and what runs waits no longer. What begins
         until ``close`` is told then."""
-        for job in self._jobs.drop(None, lambda job: job.about.action.recipient is None):
-            self._publish(job.about, EventType.ACTION_DROPPED, STOPPED)
+        dropped = self._jobs.drop(None, lambda job: job.about.action.recipient is None)
+        self._tell_dropped(dropped, STOPPED)
         for job in self._jobs.begun():
             self._ended(job.about).end(StopReason.STOPPING)
 
@@ -154,6 +154,11 @@ class Executor:
         self._jobs.close(0.0)
         self.stop()
         return self._jobs.close(wait)
+
+    def _tell_dropped(self, dropped: Iterable[Job], text: str) -> None:
+        for job in dropped:
+            with contextlib.suppress(Exception):  # a fault of one action, or of the listener, must not end the loop
+                self._publish(job.about, EventType.ACTION_DROPPED, text)
 
     # -- on the threads -----------------------------------------------------------------------------
 
@@ -238,7 +243,9 @@ class Executor:
         self, run: Run, type_: EventType, text: str, data: dict[str, Any] | None = None, seconds: float = 0.0
     ) -> None:
         """Report what became of it, for each incident that it was about, without what its action wants hidden."""
-        first, hidden = run.target, run.action.hidden
+        first = run.target
+        # Of what was dropped the text is ours: a user's own action whose ``hidden`` raises is told, too.
+        hidden = () if type_ is EventType.ACTION_DROPPED else run.action.hidden
         # First hidden, then cut: half a secret would not be found.
         text = sanitize.text(sanitize.redact(text, hidden), keep_end=type_ is EventType.ACTION_FAILED)
         if count := len(first.others):

@@ -16,7 +16,7 @@ from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions import Action, ActionContext, ActionReport, Executor, step_elsewhere
 from banken_supervisor.actions.dump import Dump
 from banken_supervisor.actions.step_elsewhere import Other, StepElsewhere
-from banken_supervisor.actions.target import ActionTarget, IncidentEnd, Outcome, StopReason
+from banken_supervisor.actions.target import CUT, ActionTarget, IncidentEnd, Outcome, StopReason
 from banken_supervisor.control.leader_steps import RunKey, asked, did
 from banken_supervisor.runtime.steps_for_leader import StepsForLeader, _Run
 from recovery_kit import Desk, until
@@ -111,6 +111,29 @@ def test_after_the_end_of_the_incident_nobody_is_waited_for() -> None:
     one = Answers("m1", TAKEN, DONE, silent=1)
     assert run(one, ended=ended).skipped
     assert one.ops == []
+
+
+@pytest.mark.parametrize("why", StopReason)
+def test_a_wait_for_a_silent_member_is_cut_where_another_one_leads(why: StopReason) -> None:
+    """Nobody was asked who may have the process: if the incident comes back, the step is begun again."""
+    ended = IncidentEnd()
+    ended.end(why)
+    one, two = Answers("m1", NOT_HERE), Answers("m2", TAKEN, silent=inf)
+    outcome = run(one, two, ended=ended)
+    assert outcome.skipped
+    assert outcome.data == ({CUT: True} if why is StopReason.HANDED_OVER else {})
+    assert two.ops == []
+
+
+@pytest.mark.parametrize("answer", [NOT_HERE, Unreachable("no")])
+def test_it_is_not_cut_where_it_may_have_been_done_or_all_were_asked(answer: Any) -> None:
+    """A member that was asked, and has begun anew, may have done it before."""
+    ended = IncidentEnd()
+    ended.end(StopReason.HANDED_OVER)
+    others = [Answers("m2", TAKEN, silent=inf)] if answer is not NOT_HERE else []
+    outcome = run(Answers("m1", answer, UNKNOWN), *others, ended=ended)
+    assert outcome.skipped
+    assert CUT not in outcome.data
 
 
 def test_a_refusal_is_told_with_its_reason() -> None:

@@ -17,7 +17,7 @@ from banken.control import Control
 from banken.errors import RequestFailed, Unreachable
 from banken_supervisor.actions.action_context import ActionContext
 from banken_supervisor.actions.base import Action
-from banken_supervisor.actions.target import ActionTarget, IncidentEnd, Outcome
+from banken_supervisor.actions.target import CUT, ActionTarget, IncidentEnd, Outcome, StopReason
 
 POLL_S = 0.1
 """Seconds between two questions whether it is done."""
@@ -30,6 +30,8 @@ RETURN_S = 2.0
 
 MARGIN_S = 5.0
 """Seconds that it may take more than it would here."""
+
+SILENT = "does not answer"
 
 
 class Other(NamedTuple):
@@ -71,10 +73,14 @@ class StepElsewhere(Action):
             silent = [each.name for each in self._others if each.name not in reasons]
             if not silent or monotonic() >= began + RETURN_S or ended.wait(POLL_S):
                 break
-        reasons |= dict.fromkeys(silent, "does not answer")
+        may_be_done = SILENT in reasons.values()
+        reasons |= dict.fromkeys(silent, SILENT)
         text = "its process is on another host"
         told = "; ".join(f"{name} {reason}" for name, reason in reasons.items())
-        return Outcome(False, f"{text}: {told}" if told else text, skipped=True)
+        # Who has the process was perhaps not asked yet: if the incident comes back, all are asked again.
+        is_cut = silent and not may_be_done and ended.reason is StopReason.HANDED_OVER
+        cut = {CUT: True} if is_cut else {}
+        return Outcome(False, f"{text}: {told}" if told else text, cut, skipped=True)
 
     def _ask(self, other: Other, control: Control, ended: IncidentEnd) -> Outcome | str:
         """What it did; or why it did not, empty: the process is not there."""
@@ -98,7 +104,7 @@ class StepElsewhere(Action):
             except RequestFailed as fault:
                 return Outcome(False, f"{other.name} was asked to do it, and does not say what it did: {fault}")
             if not answer["known"]:
-                return "does not answer"  # it never heard it, or has begun anew
+                return SILENT  # it never heard it, or has begun anew
             if answer["done"]:
                 return _outcome(other.name, answer)
             sleep(POLL_S)

@@ -130,6 +130,10 @@ class Machine:
     """by guest, when it heard that it goes"""
     handed_over: Counter[str] = field(default_factory=Counter)
     """incidents, and how often what had not begun for them was dropped"""
+    queued: dict[int, Callable[[], None]] = field(default_factory=dict)
+    """what drops each action that was passed on and has not begun"""
+    ends: bool = False
+    """it has had its last turn"""
 
     def clock(self, now: float) -> float:
         return self.offset + now * self.rate
@@ -240,7 +244,8 @@ class World(VirtualTime):
 
     def start(self, machine: Machine) -> None:
         machine.life += 1
-        machine.alive, machine.stopped, machine.probe = True, False, None
+        machine.alive, machine.stopped, machine.ends, machine.probe = True, False, False, None
+        machine.queued.clear()
         machine.waiting.clear()
         machine.frames.clear()
         machine.posted.clear()
@@ -273,6 +278,27 @@ class World(VirtualTime):
 
     def kill(self, machine: Machine) -> None:
         machine.alive = False
+
+    def end(self, machine: Machine) -> None:
+        """It ends in order, as ``Supervisor`` does: what waits is dropped, and it writes that before it resigns."""
+
+        def begin() -> None:
+            machine.ends = True
+            for drop in list(machine.queued.values()):
+                drop()
+            machine.cluster.work.give_back()
+            machine.cluster.steps.give_back()
+            self._turn(machine)
+
+        def resign() -> None:
+            machine.cluster._stop_leading()
+            machine.cluster._thread._leadership.resign()
+
+        self.on(machine, begin)
+        self.run(self.random.choice((0.0, 0.005, 0.2)))
+        self.on(machine, resign)
+        self.run(self.random.choice((0.0, 0.1)))
+        self.kill(machine)
 
     def stop(self, machine: Machine) -> None:
         machine.stopped = True
@@ -317,6 +343,10 @@ class World(VirtualTime):
     def _turn(self, machine: Machine) -> None:
         driver, cluster = machine.driver, machine.cluster
         machine.turn_at = float("inf")
+        if machine.ends:
+            cluster._answers.wait(0.0)
+            cluster.work.turn(machine.clock(self.now))
+            return
         driver.wake(machine.clock(self.now), machine.asked)
         cluster.look()
         frames, machine.frames = machine.frames, []
@@ -456,15 +486,25 @@ class World(VirtualTime):
             step=effect.number, run=effect.run,
         )  # fmt: skip
 
-        times = machine.handed_over[about.incident]
+        times, number = machine.handed_over[about.incident], next(self._runs)
+
+        def drop() -> None:
+            del machine.queued[number]
+            report = ActionReport(EventType.ACTION_DROPPED, effect.step.do, target, "", {}, 1.0, 0.0)
+            machine.cluster.steps.acted(report)
+
+        machine.queued[number] = drop
 
         def begin() -> None:
+            if number not in machine.queued:
+                return
             permit = machine.cluster.terms.permit(about.incident)
             if machine.handed_over[about.incident] != times:
                 permit = False
             if permit is None:
                 self.after(0.02, partial(self.on, machine, begin, life))
             elif permit:
+                del machine.queued[number]
                 deed = Deed(
                     self.now, machine.name, about.incident, about.name, effect.number, effect.run, effect.step.do
                 )
@@ -473,6 +513,7 @@ class World(VirtualTime):
                 self.after(self.random.uniform(0.005, 0.3), partial(self.on, machine, end, life))
 
             else:
+                del machine.queued[number]
                 end(EventType.ACTION_DROPPED)
 
         def end(how: EventType = EventType.ACTION_DONE) -> None:
@@ -583,8 +624,9 @@ class World(VirtualTime):
             self.findings.append(f"claims in the store: {sorted(claimed)}; silent: {sorted(bad)}")
 
 
-def trouble(world: World, seconds: float) -> None:
-    """A night: faults of every kind, at random, and quiet between them."""
+def trouble(world: World, seconds: float, *, orderly: bool = False) -> None:
+    """A night: faults of every kind, at random, and quiet between them. ``orderly``: of the members that end, half
+    do so in order."""
     rng, until, ttl = world.random, world.now + seconds, world.ttl
     while world.now < until:
         machine, name = rng.choice(world.machines), rng.choice(WORKERS)
@@ -600,6 +642,8 @@ def trouble(world: World, seconds: float) -> None:
                 else:
                     world.hung[name] = world.now
             case 3:
+                if orderly and rng.random() < 0.5:
+                    world.end(machine)
                 world.kill(machine)
                 world.run(rng.uniform(0.0, 2.0 * ttl))
                 world.start(machine)
@@ -648,13 +692,15 @@ def trouble(world: World, seconds: float) -> None:
             world.judge()
 
 
-def night(seed: int, seconds: float, machines: int = 3, cluster: type[Cluster] = Cluster) -> World:
+def night(
+    seed: int, seconds: float, machines: int = 3, cluster: type[Cluster] = Cluster, *, orderly: bool = False
+) -> World:
     """One night, and what it showed."""
     world = World(seed, machines, (1.0, 3.0, 5.0)[seed % 3], cluster)
     with world.clocks():
         world.begin()
         world.run(5.0)
-        trouble(world, seconds)
+        trouble(world, seconds, orderly=orderly)
         world.run(CALM_S)
         world.judge()
     return world
@@ -664,7 +710,7 @@ def main() -> int:
     """By hand."""
     hours, seed, bad, total = float(sys.argv[1]), int(sys.argv[2]), 0, Counter[str]()
     for number in range(seed, seed + max(1, round(hours * 4))):
-        world = night(number, 900.0, 2 + number % 4)
+        world = night(number, 900.0, 2 + number % 4, orderly=number % 2 == 1)
         total.update(verdicts=world.verdicts, deeds=len(world.deeds), leaders=world.led)
         if world.findings:
             bad += 1

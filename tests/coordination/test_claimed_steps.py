@@ -1,7 +1,9 @@
-"""A step that was under way when this member stopped leading, and what becomes of it when it leads again."""
+"""A step that was under way when this member stopped leading, and what becomes of it when it leads again; and one
+that was dropped when the leader ended in order."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -74,3 +76,72 @@ def test_what_was_not_done_is_begun_again_if_the_incident_comes_back(
     claim = bench.work.get("w")
     assert claim is not None
     assert [each.ended for each in claim.begun] == [runs == 1]
+
+
+def run_of(step: int, run: int = 1, *, ended: bool = False) -> Begun:
+    return Begun(step, run, "exec", 1001.0, ended)
+
+
+def dropped(step: int, run: int = 1) -> ActionReport:
+    return ActionReport(EventType.ACTION_DROPPED, "exec", ActionTarget(INCIDENT, step=step, run=run), "", {})
+
+
+@pytest.mark.parametrize(
+    ("begun", "drops", "left"),
+    [
+        ([run_of(0), run_of(1)], [(1, 1)], [run_of(0)]),
+        ([run_of(0), run_of(1), run_of(2)], [(1, 1), (2, 1)], [run_of(0)]),
+        ([run_of(0), run_of(1), run_of(2)], [(2, 1), (1, 1)], [run_of(0)]),
+        # Of what is repeated the run before stays: the next leader goes on, and does not begin with the first.
+        ([run_of(0, 3)], [(0, 3)], [run_of(0, 2, ended=True)]),
+        ([run_of(0, 2, ended=True), run_of(0, 3)], [(0, 3)], [run_of(0, 2, ended=True)]),
+        # A later step was begun: the next leader goes on behind it, and must say that it does not know of this one.
+        ([run_of(0), run_of(1), run_of(2)], [(1, 1)], [run_of(0), run_of(1), run_of(2)]),
+    ],
+)
+def test_what_was_dropped_by_a_leader_is_due_again(
+    begun: list[Begun], drops: list[tuple[int, int]], left: list[Begun]
+) -> None:
+    """It is not in the claim any more, neither as ended nor as begun; what runs stays there."""
+    bench = Bench()
+    bench.work.note("w", CLAIM._replace(begun=tuple(begun)))
+    for step, run in drops:
+        bench.steps.acted(dropped(step, run))
+    assert bench.work.get("w") == CLAIM._replace(begun=tuple(left))
+
+
+def test_what_is_given_up_stays_as_it_was_begun() -> None:
+    """The next leader begins nothing of it, and must not be silent about it."""
+    bench, claim = Bench(), CLAIM._replace(begun=(run_of(0), run_of(1)), given_up=True)
+    bench.work.note("w", claim)
+    bench.steps.acted(dropped(1))
+    assert bench.work.get("w") == claim
+
+
+@pytest.mark.parametrize("then", [None, CLAIM._replace(id="i-2", begun=(run_of(0),))])
+def test_what_was_dropped_of_an_incident_that_is_over_changes_no_claim(then: Claim | None) -> None:
+    bench = Bench()
+    bench.work.note("w", CLAIM._replace(begun=(run_of(0), run_of(1))))
+    bench.work.drop("w")
+    if then is not None:
+        bench.work.note("w", then)
+    bench.steps.acted(dropped(1))
+    bench.steps.acted(dropped(0))
+    bench.work.give_back()
+    bench.steps.give_back()
+    assert bench.work.get("w") == then
+    assert bench.work.claims is not None
+    assert bench.work.claims.open() == ({} if then is None else {"w": then})
+
+
+def test_what_was_dropped_below_a_step_that_waits_for_its_claim_is_given_back_with_it() -> None:
+    bench = Bench()
+    bench.work.note("w", CLAIM._replace(begun=(run_of(0), run_of(1))))
+    bench.steps._brake = SimpleNamespace(delays=lambda *what: False)  # type: ignore[assignment]
+    bench.steps._take(RunStep(ABOUT, Step("exec"), 2, 1, False, None))
+    bench.steps.acted(dropped(1))
+    bench.work.give_back()
+    bench.steps.give_back()
+    assert bench.work.get("w") == CLAIM._replace(begun=(run_of(0),))
+    bench.work.do_what_is_written()
+    assert len(bench.ran) == 1

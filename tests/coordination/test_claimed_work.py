@@ -12,7 +12,7 @@ import pytest
 from banken.protocol.incidents import Cause, Incident
 from banken_supervisor.actions.target import ActionTarget
 from banken_supervisor.coordination.claims import Claims
-from banken_supervisor.coordination.records import Claim
+from banken_supervisor.coordination.records import LEADER, Claim, unpack_claim
 from banken_supervisor.coordination.store import Done, Store
 from banken_supervisor.coordination.store_thread import StoreThread
 from banken_supervisor.runtime.claimed_work import ClaimedWork
@@ -96,6 +96,53 @@ def test_what_was_not_done_of_an_incident_that_is_over_changes_no_other_claim() 
     work.drop("w")
     work.note("w", claim("second"))
     assert {name: each.id for name, each in work.stop().items()} == {"w": "second"}
+
+
+def test_what_waits_at_the_end_is_taken_out_of_the_store_also_while_it_is_written() -> None:
+    """The transaction that is under way says that it was begun; the next one takes that back."""
+    engine, done = MemoryEngine(), list[str]()
+    store = Late(engine.store("m1"))
+    work, first = leading(store), claim("first")
+    term = store._store.transact({}, {LEADER: b"m1"}, [], 1.0)
+    assert isinstance(term, Done)
+    work.claims = Claims(term.revision)
+    work.note("w", first)
+    answer(store, work)
+    begun = first._replace(reason="begun")
+    work.want("w", begun, lambda: done.append("it"), lambda claim: claim._replace(reason=None))
+    work.turn(0.0)
+    work.give_back()
+    work.turn(0.0)
+    answer(store, work)
+    assert unpack_claim(engine.items["claims/w"].value) == begun
+    assert work.is_writing
+    answer(store, work)
+    assert unpack_claim(engine.items["claims/w"].value) == first
+    assert not work.is_writing
+    work.do_what_is_written()
+    assert done == []
+
+
+def answer(store: Late, work: ClaimedWork) -> None:
+    """Have the last question answered."""
+    work.turn(0.0)
+    question, answered = store.asked.pop()
+    answered(question(store._store))
+
+
+@pytest.mark.parametrize("is_sent", [False, True])
+def test_an_incident_that_is_not_open_yet_is_left_where_it_may_be_in_the_store(is_sent: bool) -> None:
+    """Then the next leader goes on with it; else it judges itself."""
+    store = Late(MemoryEngine().store("m1"))
+    work = leading(store)
+    if is_sent:
+        work.want("w", claim("first"), lambda: None, lambda claim: None)
+        work.turn(0.0)
+    else:
+        work.want("w", claim("first"), lambda: None, lambda claim: None)
+    work.give_back()
+    assert work.get("w") == (claim("first") if is_sent else None)
+    assert work.is_writing is is_sent
 
 
 @pytest.mark.parametrize("what", ["written", "not written", "written, and the loop has ended", "another one is"])

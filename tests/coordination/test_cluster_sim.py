@@ -40,6 +40,12 @@ def test_a_night(seed: int) -> None:
     assert found.verdicts > 5
 
 
+@pytest.mark.parametrize("seed", range(11, 14))
+def test_a_night_in_which_members_end_in_order(seed: int) -> None:
+    """What they drop then is done by the next leader, once."""
+    assert night(seed, 450.0, 2 + seed % 4, orderly=True).findings == []
+
+
 def test_what_is_written_does_not_depend_on_feeds() -> None:
     """The store has what leads, and what is wrong; a night without a fault writes the same, however much is fed."""
     puts = []
@@ -117,6 +123,13 @@ def _keeps_claims(self: ClaimedSteps, effect: object) -> None:
     pass
 
 
+def _gives_back_all(self: ClaimedSteps) -> None:
+    """Also what runs, or has ended."""
+    if self._work.claims is not None:
+        for name, claim in self._work.claims.open().items():
+            self._work.note(name, claim._replace(begun=()))
+
+
 FAULTS = {
     "nobody is asked": (Members, "ask", _asks_nobody),
     "a follower opens": (Gate, "holds", _holds_nothing),
@@ -132,6 +145,15 @@ def test_a_planted_fault_is_found_in_some_night(what: str) -> None:
     with mock.patch.object(where, name, fault):
         for seed in range(1, 30):
             if night(seed, 450.0, 2 + seed % 4).findings:
+                return
+    pytest.fail("no night shows it")
+
+
+def test_a_leader_that_gives_back_what_it_has_done_is_found() -> None:
+    """It ends in order, and the next one does it again."""
+    with mock.patch.object(ClaimedSteps, "give_back", _gives_back_all):
+        for seed in range(11, 30):
+            if night(seed, 450.0, 2 + seed % 4, orderly=True).findings:
                 return
     pytest.fail("no night shows it")
 

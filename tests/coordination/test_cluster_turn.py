@@ -11,9 +11,15 @@ import pytest
 
 from banken.client import Client
 from banken.control import Events
+from banken.protocol.incidents import Cause, Incident
 from banken_supervisor import Supervisor
+from banken_supervisor.actions.target import ActionReport, ActionTarget
+from banken_supervisor.coordination.records import CLAIMS, Begun, Claim, unpack_claim
 from banken_supervisor.engine.effects import Event, EventType
+from banken_supervisor.runtime.mailbox import ActionReported
 from process.kit import until
+
+from .cluster_sim import World
 
 SOON_S = 0.3
 """Without anything else to do, the loop waits for a second."""
@@ -68,6 +74,61 @@ def test_who_leads_is_known_before_what_has_come_is_read(address: str) -> None:
         client.feed("w")
         until(lambda: "read" in order, "it is read")
     assert order[order.index("read") - 1] == "look"
+
+
+@pytest.mark.process
+def test_what_was_dropped_is_known_before_another_one_leads(address: str) -> None:
+    """The leader drops what waits, writes that, and then lets another one lead."""
+    supervisor, order = Supervisor(address), list[str]()
+    target = ActionTarget(Incident("i-1", "w", Cause.TIMEOUT, 1000.0, 5.5, 5.0))
+
+    def close(wait: float) -> bool:
+        order.append("close")
+        return True
+
+    with supervisor:
+        _declared(supervisor)
+        loop: Any = supervisor._loop
+        loop.messages.cluster = SimpleNamespace(
+            for_leader=SimpleNamespace(takes=lambda report: False),
+            steps=SimpleNamespace(acted=lambda report: order.append(report.type)),
+        )
+        loop.cluster = SimpleNamespace(
+            start=lambda: None, turn=lambda: None, look=lambda: None, patience=lambda: None, state=lambda: None,
+            words=None, close=close,
+        )  # fmt: skip
+        stop = loop.dispatcher.executor.stop
+
+        def drops() -> None:
+            if not order:
+                report = ActionReport(EventType.ACTION_DROPPED, "exec", target)
+                supervisor._mailbox.post(ActionReported(report))
+            stop()
+
+        loop.dispatcher.executor.stop = drops
+    assert order == [EventType.ACTION_DROPPED, "close"]
+
+
+def test_a_store_that_hangs_makes_the_end_no_longer() -> None:
+    """What is not written by then is as it was: the next leader does not know whether it was done."""
+    world = World(1)
+    with world.clocks():
+        world.begin()
+        world.run(20.0)
+        leader = next(each for each in world.machines if each.cluster.view.may_act)
+        claim = Claim("i-1", "timeout", 1e9, 5.5, 5.0, leader.name, begun=(Begun(0, 1, "exec", 1e9),))
+        work = leader.cluster.work
+        work.note("w-9", claim)
+        world.run(2.0)
+        work.note("w-9", claim._replace(begun=()))
+    work._may_act = lambda: True
+    resigned_in: list[float] = []
+    leader.cluster._thread.close = lambda wait: bool(resigned_in.append(wait))  # type: ignore[method-assign, func-returns-value]
+    began = time.monotonic()
+    leader.cluster.close(0.5)
+    assert 0.2 < time.monotonic() - began < 0.5
+    assert 0.0 < resigned_in[0] <= 0.3
+    assert unpack_claim(world.engine.items[CLAIMS + "w-9"].value) == claim
 
 
 def _declared(supervisor: Supervisor) -> None:

@@ -171,3 +171,38 @@ def test_a_kill_in_its_wait_is_finished_where_the_leader_is_stopped(made: Cluste
     told = log(leader, name)
     assert "ended by SIGKILL" in told, told
     assert "for the supervisor stops" in told, told
+
+
+BEHIND = """
+[[watchdog]]
+name = "w-behind"
+timeout = "1s"
+interval = "60s"
+ladder = [
+  { do = "exec", timeout = "90s", command = ["sh", "-c", "sh ../deed.sh 0 a; exec sleep 30"] },
+  { do = "exec", after = "10ms", command = ["sh", "../deed.sh", "1", "a"] },
+]
+"""
+
+
+def test_what_waits_when_the_leader_is_stopped_is_done_by_the_next_one() -> None:
+    """Once. Of what ran it is not known whether it was done."""
+    with cluster(2.0, 2, 1, more=BEHIND) as made:
+        made.start("w-behind", "w-1")
+        leader = made.leader()
+        made.say("stop", "w-behind")
+        until(lambda: made.done("w-behind"), "the first step is begun", 30.0)
+        until(lambda: "step 2 runs 'exec'" in log(leader, "w-behind"), "the second one waits", 30.0)
+        assert made.done("w-behind") == {("w-behind", 0): 1}
+        leader.end(signal.SIGTERM)
+        other = made.leader(other_than=leader.name)
+        until(lambda: "'exec' done" in log(other, "w-behind"), "the second one is done", 30.0)
+        made.say("feed", "w-behind")
+        until(lambda: "w-behind" in made.watched(other), "its incident is over", 30.0)
+        assert made.done("w-behind") == {("w-behind", 0): 1, ("w-behind", 1): 1}
+        first, second = (each for each in made.deeds() if each.name == "w-behind")
+        assert first.incident == second.incident
+        assert first.fence < second.fence
+        told = log(other, "w-behind")
+        assert told.count("not known whether it was done") == 1, told
+        assert "step 1 'exec' was begun by a former leader" in told

@@ -187,6 +187,11 @@ class Claims:
         """How many names are not written yet as they are wanted."""
         return len(self._waiting) + len(self._later) + len(self._under_way)
 
+    def may_be_there(self, name: str) -> bool:
+        """Whether the store has a claim of this name, as far as is known, or may have one soon."""
+        entry = self._entries.get(name)
+        return name in self._under_way or (entry is not None and entry.mod != ABSENT)
+
     def get(self, name: str) -> Claim | None:
         """What is wanted of this name."""
         entry = self._entries.get(name)

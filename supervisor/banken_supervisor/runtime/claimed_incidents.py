@@ -37,6 +37,18 @@ def with_begun(claim: Claim, begun: Begun, step: Step) -> Claim:
     return claim._replace(begun=(*(each for each in claim.begun if each not in dropped), begun))
 
 
+def without(claim: Claim, begun: Begun) -> Claim:
+    """The claim, without this run, which was not begun. Where the claim has no other run of its step, the one
+    before stays, with its time: else the next leader would begin the first one again. All stays of what is given
+    up: the next leader begins nothing there, and says that it is not known."""
+    if claim.given_up:
+        return claim
+    left = tuple(each for each in claim.begun if (each.step, each.run) != (begun.step, begun.run))
+    if begun.run > 1 and all(each.step != begun.step for each in left):
+        left = (*left, begun._replace(run=begun.run - 1, ended=True))
+    return claim._replace(begun=left)
+
+
 def with_ended(claim: Claim, step: int, run: int) -> Claim:
     """The claim, with this run of a step marked as ended."""
     return claim._replace(

@@ -16,7 +16,7 @@ from banken_supervisor.actions.target import CUT, ActionReport
 from banken_supervisor.coordination.records import Begun, Claim
 from banken_supervisor.engine.effects import EndIncident, Event, EventType, RunStep
 from banken_supervisor.runtime.brake import Brake
-from banken_supervisor.runtime.claimed_incidents import with_begun, with_ended
+from banken_supervisor.runtime.claimed_incidents import with_begun, with_ended, without
 from banken_supervisor.runtime.claimed_work import ClaimedWork
 from banken_supervisor.runtime.incident_terms import Terms
 
@@ -50,11 +50,14 @@ class ClaimedSteps:
     """those of them that were under way when this member stopped leading last"""
     _reported: dict[_Key, bool] = field(default_factory=dict)
     """and those that were reported before it led again: whether they were done"""
+    _dropped: dict[_Key, str] = field(default_factory=dict)
+    """what this member has had run in its term, and was not begun: the watchdog"""
 
     def stop(self) -> None:
         """This member leads no longer. What it has had run is reported in any case: done, or dropped."""
         self._interrupted = set(self._begun)
         self._reported.clear()
+        self._dropped.clear()
 
     def take(self, effect: RunStep) -> bool:
         """A step of the ladder is due. True: its claim is written first; False: it is no matter of the cluster."""
@@ -71,7 +74,7 @@ class ClaimedSteps:
         if claim is not None and claim.id == incident:
             begun = Begun(effect.number, effect.run, effect.step.do, wall())
             wanted = with_begun(claim, begun, effect.step)
-            self._work.want(name, wanted, partial(self._run, effect), partial(_without, begun))
+            self._work.want(name, wanted, partial(self._run, effect), lambda claim: without(claim, begun))
 
     def ran(self, effect: RunStep) -> None:
         """A former leader has begun this step. If it is not known to have ended, it is done again where that does
@@ -110,8 +113,19 @@ class ClaimedSteps:
             elif claim is not None and claim.id == key.incident and not was_done:
                 self._work.do(target.incident.name, claim.id, partial(self._run, replace(effect, beginning=None)))
                 return
-        if claim is not None and claim.id == target.incident.id:
+        if claim is None or claim.id != key.incident:
+            return
+        if report.type is EventType.ACTION_DROPPED:
+            self._dropped[key] = target.incident.name
+            self._give_back(target.incident.name, claim)
+        else:
             self._end(target.incident.name, claim, target.step, target.run)
+
+    def give_back(self) -> None:
+        """This member is about to end, and what only waited for its claim is undone."""
+        for name in set(self._dropped.values()):
+            if (claim := self._work.get(name)) is not None:
+                self._give_back(name, claim)
 
     def gave_up(self, name: str) -> None:
         """The incident of this watchdog is given up."""
@@ -121,13 +135,28 @@ class ClaimedSteps:
     def ended(self, effect: EndIncident) -> None:
         """An incident is closed."""
         self._brake.ended(effect.incident)
+        self._dropped = {key: name for key, name in self._dropped.items() if key.incident != effect.incident}
         claim = self._work.get(effect.name)
         if claim is not None and claim.id == effect.incident:
             self._work.drop(effect.name, self._spend(effect.name, claim))
 
     def _run(self, effect: RunStep) -> None:
-        self._begun[_key(effect)] = effect
+        key = _key(effect)
+        self._begun[key] = effect
+        self._dropped.pop(key, None)
         self._run_step(effect)
+
+    def _give_back(self, name: str, claim: Claim) -> None:
+        """What was not begun is due again, for whoever leads next. Not below a step that was begun: there the next
+        leader begins nothing, and says that it is not known."""
+        left, before = claim, None
+        while left.begun and left != before:
+            last = max(left.begun, key=lambda each: (each.step, each.run))
+            if _Key(left.id, last.step, last.run) not in self._dropped:
+                break
+            left, before = without(left, last), left
+        if left != claim:
+            self._work.note(name, left)
 
     def _end(self, name: str, claim: Claim, step: int, run: int) -> None:
         ended = with_ended(claim, step, run)
@@ -137,7 +166,3 @@ class ClaimedSteps:
 
 def _key(effect: RunStep) -> _Key:
     return _Key(effect.about.incident, effect.number, effect.run)
-
-
-def _without(begun: Begun, claim: Claim) -> Claim:
-    return claim._replace(begun=tuple(each for each in claim.begun if each != begun))

@@ -122,6 +122,27 @@ class ClaimedWork:
         self._over.clear()
         return left
 
+    def give_back(self) -> None:
+        """This member is about to end: what only waits is not done, and is not to be in the store. The claim
+        of an incident that is not open yet, and is there, is left to the next leader."""
+        waiting, self._waiting = self._waiting, {}
+        ready, self._ready = self._ready, deque()
+        if (claims := self.claims) is None:
+            return
+        self._terms.held_back += len(ready)
+        for work in reversed((*ready, *(each for name in waiting.values() for each in name))):
+            claim = claims.get(work.name)
+            if claim is None or claim.id != work.incident:
+                continue
+            undone = work.undo(claim)
+            if undone != claim and (undone is not None or not claims.may_be_there(work.name)):
+                claims.want(work.name, undone, is_awaited=False)
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether something is to be written yet, and can be."""
+        return self.claims is not None and len(self.claims) > 0 and self._may_act()
+
     def patience(self, now: float) -> float | None:
         """Seconds until ``turn`` has something to do; None: not before something else happens."""
         if self.claims is None:

@@ -47,6 +47,7 @@ from banken_supervisor.runtime.registry_reading import LATE_TTLS, RegistryReadin
 from banken_supervisor.runtime.revision_times import RevisionTimes
 from banken_supervisor.runtime.spent_budgets import SpentBudgets
 from banken_supervisor.runtime.steps_for_leader import StepsForLeader
+from banken_supervisor.runtime.store_answers import StoreAnswers
 from banken_supervisor.runtime.suspicions import Suspicions
 from banken_supervisor.text.cluster_text import of_store
 from banken_supervisor.text.counts import plural
@@ -56,6 +57,12 @@ OVER_MAX = 100
 
 OF_PAUSES = frozenset({Kind.PAUSE, Kind.RESUME, Kind.RELEASE})
 """Words after which it is known whether a watchdog is paused."""
+
+ANSWER_LOOK_S = 0.05
+"""Seconds between two looks, at its end, whether a transaction is to be made again."""
+
+GIVE_BACK_SHARE = 0.5
+"""The part of the time for its end in which a member writes what it has not begun."""
 
 AGAIN_S = 0.2
 """Seconds until the claims are asked for again, where the store did not answer a new leader."""
@@ -92,7 +99,8 @@ class Cluster:
         self._limit = leadership.limit
         self._thread = self.leadership_thread(leadership, make(), lambda view: self._post(self.look))
         self._store = self.store_thread(make(), self._post)
-        self._writers = [self.store_thread(make(), self._post) for _ in range(TRANSACTIONS_MAX)]
+        self._answers = StoreAnswers(self._post)
+        self._writers = [self.store_thread(make(), self._answers.post) for _ in range(TRANSACTIONS_MAX)]
         self.members = self._make_members(self._store, self._limit, self._say)
         self.terms = Terms(lambda: self.view)
         self.words = OperatorWords(
@@ -150,9 +158,10 @@ class Cluster:
     def close(self, wait: float) -> bool:
         """Let another one lead, in at most ``wait`` seconds. False: it has to find out by itself."""
         until = monotonic() + wait
+        self._give_back(monotonic() + GIVE_BACK_SHARE * wait)
         self._stop_leading()
         self.members.close()
-        resigned = self._thread.close(wait)
+        resigned = self._thread.close(max(0.0, until - monotonic()))
         for each in (self._store, *self._writers):
             each.close(max(0.0, until - monotonic()))
         return resigned
@@ -177,6 +186,15 @@ class Cluster:
             "brake": self.brake.left,
             "braked": self.brake.held,
         }
+
+    def _give_back(self, until: float) -> None:
+        """Write what was not begun, and what has ended, while that can be: the next leader reads it at once."""
+        self.work.give_back()
+        self.steps.give_back()
+        self.work.turn(monotonic())
+        while self.work.is_writing and (left := until - monotonic()) > 0:
+            self._answers.wait(min(left, ANSWER_LOOK_S))
+            self.work.turn(monotonic())
 
     # -- the loop's turn --------------------------------------------------------------------------
 

@@ -58,6 +58,18 @@ class MessageHandler:
                 self._handle(message)
         self._effects.run(self._driver.out, monotonic(), whole=True)
 
+    def take_reports(self) -> None:
+        """After the last turn, and before a cluster is told: what became of actions, and nothing else that came."""
+        self._messages.extend(self._mailbox.take())
+        others = deque[Any]()
+        while self._messages:
+            message = self._messages.popleft()
+            if isinstance(message, ActionReported):
+                self._handle(message)
+            else:
+                others.append(message)
+        self._messages = others
+
     def take_declarations(self) -> None:
         """Handle the operator's declarations, before the state of an earlier supervisor is restored."""
         messages = self._mailbox.take()

@@ -304,6 +304,7 @@ class Supervisor:
             return min(most, part * max(0.0, until - monotonic()))
 
         if loop.cluster is not None:
+            loop.messages.take_reports()  # what was dropped is due again, for whoever leads next
             loop.cluster.close(share(0.3, 1.0))
         loop.maintenance.close()
         loop.programs.close(share(0.25, CLOSE_WAIT))

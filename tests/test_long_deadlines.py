@@ -8,6 +8,7 @@ from banken.protocol.messages import Declaration, Kind
 from banken_supervisor.engine.effects import Event
 from banken_supervisor.engine.last_feeds import KEEP_EVERY_S
 from banken_supervisor.engine.policy import Policy
+from banken_supervisor.engine.snapshot import RETURN_S
 from restart_kit import House
 
 LATE_S = 60.0
@@ -137,6 +138,23 @@ def test_progress_that_stands_still_is_due_too(timeout: float) -> None:
                 return
         house.crash(1.0)
     raise AssertionError("never due")
+
+
+@pytest.mark.parametrize("timeout", [5.0, 30.0])
+def test_a_short_timeout_is_not_later_for_a_long_progress_timeout(timeout: float) -> None:
+    """After a restart it has its timeout again, and the time to find the new supervisor; no grace of a long one."""
+    house = House()
+    said = Declaration(timeout, HOUR, timeout, progress_timeout=300.0)
+    for value in (1, 2):
+        house.now += 1.0
+        house.say(Kind.NOTE, "w", value, None, declared=said)
+    house.keep()
+    house.crash(1.0)
+    began = house.now
+    late = run(house, began + 100.0, 1000.0)
+    assert late is not None
+    assert timeout <= late - began <= timeout + RETURN_S + 1.0
+    assert expired(house) == ["timeout"]
 
 
 @pytest.mark.parametrize(("counts", "timeout"), [(None, 2 * HOUR), (True, 600.0), (False, 2 * HOUR), (None, 600.0)])

@@ -115,7 +115,9 @@ class Life:
             self.extended_a = a + RETURN + left + late if extended and left > -late else 0
         if self.state == "alive" and self.progress is not None and self.progress > LONG:
             self.moved_c, self.moved_a = self._go_on(self.moved_c, self.moved_a, away, lost)
-            self.judged_a = a + LONG_HELD
+            self.moved_a = max(self.moved_a, a + LONG_HELD - self.progress)
+            if self.timeout > LONG:
+                self.judged_a = a + LONG_HELD
             self.value_unsure = True
             return
         if self.state in ("waiting", "alive") and (self.grace if self.state == "waiting" else self.timeout) > LONG:

@@ -130,6 +130,9 @@ class Details:
     """in words that are no feed (notified.py); void with a new process"""
     held_until: float | None = None
     """not judged before: the grace of a restart, void with the next feed"""
+    still_unsure: float = 0.0
+    still_held: float | None = None
+    """the same of ``progress_at``: a short timeout is not judged later for a long ``progress_timeout``"""
     status: str | None = None
     progress: int | float | str | None = None
     progress_at: float | None = None
@@ -359,7 +362,7 @@ def deadline(record: Record) -> float | None:
         due = max(due, details.extended_until)
     stalled = progress_deadline(record) if state is State.ALIVE else None
     if stalled is not None:
-        due = min(due, stalled)
+        due = min(due, stalled if details.still_held is None else max(stalled, details.still_held))
     if details.held_until is not None:
         due = max(due, details.held_until)
     return due if details.exited_at is None else min(due, details.exited_at)
@@ -376,7 +379,7 @@ def progress_deadline(record: Record) -> float | None:
     limit = record.declaration.progress_timeout
     if limit is None or record.details is None or record.details.progress_at is None:
         return None
-    return record.details.progress_at + limit + record.resolution + record.details.unsure
+    return record.details.progress_at + limit + record.resolution + record.details.still_unsure
 
 
 def standing(record: Record, details: Details) -> tuple[int, int]:

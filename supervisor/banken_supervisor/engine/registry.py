@@ -343,7 +343,8 @@ class Registry:
             record.detailed().work_due = until
         elif record.details is not None or told.left is not None:
             details = record.detailed()
-            details.work_due, details.held_until, details.unsure = None, None, 0.0
+            details.work_due = details.held_until = details.still_held = None
+            details.unsure = details.still_unsure = 0.0
             details.extended_until = None if told.left is None else until
         members.keep_shown(record)
         self._succession.gate.let_go(record, Trigger.FEED, now, out)

@@ -237,17 +237,19 @@ class Restore:
         waiting = record.state is State.WAITING
         limit = said.grace if waiting else said.timeout
         away = last.age if _off_counts(record) else last.host_on
-        if limit > LONG_S:
-            record.fed_at = now - last.silent - away
-        if not waiting and last.still is not None and (said.progress_timeout or 0.0) > LONG_S:
-            details.progress = last.progress
-            details.progress_at = now - last.still - away
-        details.unsure = 0.0 if waiting else UNSURE_S
         # One grace for the restart, however often it is repeated; a restart long after it is another one.
         held = None if last.held is None else last.held - last.age
         if held is None or held < -GRACE_S:
             held = GRACE_S + min(offset, GRACE_S)
-        details.held_until = now + max(held, RETURN_S)
+        held_until = now + max(held, RETURN_S)
+        if limit > LONG_S:
+            record.fed_at = now - last.silent - away
+            details.unsure = 0.0 if waiting else UNSURE_S
+            details.held_until = held_until
+        if not waiting and last.still is not None and (said.progress_timeout or 0.0) > LONG_S:
+            details.progress = last.progress
+            details.progress_at = now - last.still - away
+            details.still_unsure, details.still_held = UNSURE_S, held_until
         if self._table.tracks_changes:
             self._table.fed[record.name] = None  # with this grace
 

@@ -179,6 +179,7 @@ def last_feed(record: Record, now: float) -> PastFeed:
     if details is None:
         return PastFeed(now - record.fed_at)
     held, at = details.held_until, details.progress_at
+    held = details.still_held if held is None else held
     return PastFeed(
         now - record.fed_at,
         None if held is None else held - now,

@@ -204,12 +204,12 @@ class Table:
             self.changed[record.name] = None
 
     def end_extension(self, record: Record) -> None:
-        """An extension is over, and so is what a restart allowed. The extension is in the checkpoint, too: else a
-        restart would bring it back."""
+        """An extension is over, and what a restart allowed: the checkpoint has it, and would bring it back."""
         details = record.details
         if details is None:
             return
-        details.unsure, details.held_until = 0.0, None
+        details.unsure = details.still_unsure = 0.0
+        details.held_until = details.still_held = None
         if details.extended_until is not None:
             details.extended_until = None
             self.mark_changed(record)

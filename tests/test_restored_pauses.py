@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from banken.protocol.messages import Declaration, Kind, Message
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.config import cron
 from banken_supervisor.engine.policy import CheckRule, Group, Policy, Window
 from banken_supervisor.engine.snapshot import RETURN_S, Snapshot
@@ -326,3 +326,37 @@ def test_the_pause_of_a_group_that_is_no_more_is_forgotten() -> None:
 def _operator(bench: House, kind: Kind, *args: Any) -> None:
     bench.engine.tell(Message(kind, "pool", None, 0.0, None, args), bench.now, bench.out)
     bench.keep()
+
+
+@pytest.mark.parametrize("length", [600.0, 0.0])
+@pytest.mark.parametrize("who", [None, ALICE])
+def test_a_pause_of_what_nobody_has_declared_yet_goes_on(who: ProcessIdentity | None, length: float) -> None:
+    """Its worker comes in the pause, and what it says is no incident. When that is over, its silence is nothing
+    unless it was fed; and then the name is as any other that nobody declared."""
+    made = House()
+    made.say(Kind.PAUSE, "w", length, who=who)
+    made.crash(100.0)
+    assert made.state() is State.PAUSED
+    made.say(Kind.FAIL, "w", "it broke", who=BOB)
+    assert "expired" not in [what for what, _ in said(made.out)]
+    if length:
+        assert said(made.run(495.0)) == []
+        assert said(made.run(10.0)) == [("resumed", "w")]
+    else:
+        made.say(Kind.RESUME, "w", who=None)
+    assert made.state() is State.WAITING
+    assert said(made.run(1000.0)) == []
+    assert made.restart_now() == set()
+
+
+def test_who_comes_in_a_pause_of_a_restart_ago_is_judged_after_it() -> None:
+    made = House()
+    made.say(Kind.PAUSE, "w", 600.0, who=None)
+    made.crash(100.0)
+    made.feed()
+    assert made.state() is State.PAUSED
+    assert said(made.run(499.0)) == []
+    assert said(made.run(2.0)) == [("resumed", "w")]
+    assert made.state() is State.ALIVE
+    assert said(made.run(8.0)) == []
+    assert "expired" in [what for what, _ in said(made.run(2.0))]

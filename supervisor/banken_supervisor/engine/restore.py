@@ -145,6 +145,8 @@ class Restore:
         waits_for = checkpoint.program if checkpoint.owner is None else None
         if checkpoint.is_check or (waits_for is not None and not self._is_program(waits_for)):
             return name not in self._table.by_name  # nothing runs it any more, or what it waits for is no more
+        if checkpoint.by is By.NOBODY and checkpoint.state is State.PAUSED and not checkpoint.maintained:
+            return False  # it is known by a pause alone: that goes on, for whoever comes in it
         if checkpoint.owner is not None or name in self._table.by_name or self._is_program(name):
             return False
         return checkpoint.by in (By.OPERATOR, By.NOBODY) and self._rules.policy_of(name) is None

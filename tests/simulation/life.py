@@ -169,7 +169,7 @@ class Life:
             return who.start > owner.start
         return who not in self.displaced
 
-    def hear(self, message: Message, *, operators: bool) -> None:
+    def hear(self, message: Message, a: int, *, operators: bool) -> None:
         """The sender of an accepted message owns the watchdog; its declaration counts unless an operator's does."""
         who = message.identity
         if who is None:  # whether a one-shot command's resolution counts is left open
@@ -187,7 +187,7 @@ class Life:
             self.resolution = micros(message.resolution)
             self.resolution_most = max(self.resolution_most, self.resolution)
         if message.declaration is not None and not operators:
-            self.declare(message.declaration, self.judged_a)
+            self.declare(message.declaration, a)
 
     def take(self, message: Message, c: int, a: int, *, new: bool) -> str | None:
         """An accepted message changes the life; what the core has to say at once, if anything."""

@@ -184,7 +184,7 @@ class Oracle:
                 life.since_a = self._a
         if kind in PROOFS and message.declaration is None and life.declared is self.unjudged:
             life.declare(self.defaults, self._a)  # fed, and nobody gave a timeout
-        life.hear(message, operators=name in self.operators)
+        life.hear(message, self._a, operators=name in self.operators)
         start = self._c if mail.start is None else mail.start
         said_next = life.take(message, start, self._a, new=new)
         if kind == Kind.PAUSE:

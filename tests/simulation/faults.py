@@ -25,6 +25,7 @@ from banken_supervisor.engine.record import Record, deadline
 from banken_supervisor.engine.snapshot import Snapshot
 from banken_supervisor.engine.states import State
 from banken_supervisor.engine.verdicts import Verdicts
+from banken_supervisor.engine.waiting import Waiting
 
 from .simulated_host import Parts, SimulatedHost
 
@@ -241,6 +242,12 @@ def _feed(original: Any, self: Any, record: Record, message: Message, now: float
         record.details.extended_until = until
 
 
+def take(original: Any, self: Any) -> Any:
+    for lane in self._ready.values():
+        lane.frames.rotate(1)
+    return original(self)
+
+
 FAULTS = (
     Fault(
         "judge before drain",
@@ -321,6 +328,7 @@ FAULTS = (
     Fault(
         "step too soon", "The interval is a tenth short.", ("doubled",), methods=((Incidents, escalate_too_soon),)
     ),
+    Fault("last first", "What waits is taken in any order.", ("broken",), methods=((Waiting, take),)),
     Fault(
         "any identity",
         "An older process may still feed.",

@@ -11,16 +11,17 @@ from __future__ import annotations
 import hashlib
 import heapq
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from banken.protocol.codec import encode
-from banken.protocol.messages import Declaration, Kind, Message
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.driver import WAIT_MAX, Driver
 from banken_supervisor.engine.effects import Event, RunCallback, RunStep
 from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.rules import Rules
+from banken_supervisor.engine.waiting import Waiting
 from snapshot_kit import Shelf
 
 from .life import PROOFS
@@ -47,6 +48,71 @@ class Parts(NamedTuple):
 
     driver: type[Driver] = Driver
     engine: type[Engine] = Engine
+
+
+class PutOff:
+    """What the core reads and puts off (waiting.py): which of the processes that speak goes first is left to it.
+    But what one process says keeps its order."""
+
+    def __init__(self, waiting: Waiting, broken: Callable[[str], None]) -> None:
+        self._waiting, self._broken = waiting, broken
+        self._mails: dict[bytes, deque[tuple[int, Mail]]] = {}
+        """by their bytes, with which message of all that was"""
+        self._words: Counter[tuple[ProcessIdentity | None, str]] = Counter()
+        """how many wait, by who speaks and of what"""
+        self._last: dict[ProcessIdentity | None, int] = {}
+        self._number = 0
+        self._taken: list[bytes] = []
+        self._take, waiting.take = waiting.take, self._next  # type: ignore[method-assign]
+
+    def noting(self, mails: Iterator[Mail], read: list[Mail]) -> Iterator[bytes]:
+        """The bytes of ``mails``; what the core takes at once is in ``read``."""
+        for mail in mails:
+            size = self._waiting.size
+            yield mail.frame
+            message = mail.message
+            if message.kind == Kind.PROBE:
+                continue
+            word = message.identity, message.name
+            if self._waiting.size > size:
+                self._number += 1
+                self._words[word] += 1
+                self._mails.setdefault(mail.frame, deque()).append((self._number, mail))
+            else:
+                if self._words[word]:
+                    self._broken(f"{message.name}: what was said later is taken first")
+                read.append(mail)
+
+    def taken(self, read: list[Mail]) -> None:
+        """Add to ``read`` what was put off, in this turn or before, and is taken in this one."""
+        for frame in self._taken:
+            number, mail = self._mails[frame].popleft()
+            who = mail.message.identity
+            self._words[who, mail.message.name] -= 1
+            if number < self._last.get(who, 0):
+                self._broken(f"{mail.message.name}: what was said earlier is taken after")
+            self._last[who] = number
+            read.append(mail)
+        self._taken.clear()
+
+    def _next(self) -> Any:
+        found = self._take()
+        if found is not None:
+            self._taken.append(found[0])
+        return found
+
+
+def _without_copies(read: list[Mail]) -> list[Mail]:
+    """Copies that would change nothing are left out: no other word than a proof of life was read since."""
+    left: list[Mail] = []
+    seen: set[Mail] = set()
+    for mail in read:
+        if mail not in seen:
+            left.append(mail)
+            if mail.message.kind not in PROOFS:
+                seen.clear()
+            seen.add(mail)
+    return left
 
 
 class SimulatedHost:
@@ -126,6 +192,7 @@ class SimulatedHost:
         self.lives += 1
         rules = Rules(self.defaults)
         engine = self._parts.engine(rules, f"run{self.lives}", TOKEN)
+        self._put_off = PutOff(engine.waiting, self._broken)
         self.driver = self._parts.driver(engine, self.reading())
         self._passed = self._woken = self.at
         self._asked = 0
@@ -326,12 +393,13 @@ class SimulatedHost:
         driver.wake(self.reading(), self._asked / SECOND)
         read: list[Mail] = []
         self._reading, self._read_count = True, 0
-        driver.read(self._frames(read))
+        driver.read(self._put_off.noting(self._frames(), read))
         self._reading = False
         count = self._read_count
         self.counts["messages"] += count
         complete = count < FRAMES_PER_TURN
         driver.drained(count, complete)
+        self._put_off.taken(read)
         self.counts["overloads"] += not complete
         self._recent.append(count)
         self._crowded = not complete or sum(self._recent) > CROWD
@@ -344,7 +412,7 @@ class SimulatedHost:
         if self.remembers:
             self._shelf.put(driver.engine, driver.out, driver.now, self.reading())
         told = self._told()
-        oracle.judge(read, letters, told)
+        oracle.judge(_without_copies(read), letters, told)
         if told:
             self.note(" ".join(f"{word.what}:{word.name}:{word.incident}:{word.run}" for word in told))
         if count or probe is not None:
@@ -366,11 +434,9 @@ class SimulatedHost:
         if life == self.lives:
             self.arrive(self._own, mail)
 
-    def _frames(self, read: list[Mail]) -> Iterator[bytes]:
+    def _frames(self) -> Iterator[Mail]:
         """What one turn reads: the queues in turn; the I/O thread goes on meanwhile."""
         started, count = self.at, 0
-        seen: set[Mail] = set()
-        """copies of these would change nothing: no other word than a proof of life was read since"""
         while count < FRAMES_PER_TURN:
             if not self._full or count % 64 == 63:
                 self._happen(started + count)
@@ -389,13 +455,8 @@ class SimulatedHost:
             if connection.queued == QUEUE_MAX // 2 and connection.kernel:
                 self._make_ready(connection)
             count += 1
-            if connection is not self._own and mail not in seen:
-                read.append(mail)
-                if mail.message.kind not in PROOFS:
-                    seen.clear()
-                seen.add(mail)
             self._read_count = count
-            yield mail.frame
+            yield mail
 
     def _told(self) -> list[Told]:
         told = []

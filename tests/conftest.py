@@ -13,6 +13,9 @@ from importlib.util import find_spec
 
 import pytest
 
+from banken.address import resolve
+from banken_supervisor.sources.sockets import Sockets
+
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -22,6 +25,18 @@ def address() -> Iterator[str]:
     directory = tempfile.mkdtemp(prefix="bk-")
     yield os.path.join(directory, "s")
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def sockets(address: str) -> Iterator[Sockets]:
+    """Those of a supervisor at this address."""
+    os.mkdir(address, 0o700)
+    reader, writer = os.pipe()
+    made = Sockets(resolve(address), reader)
+    yield made
+    made.close()
+    os.close(reader)
+    os.close(writer)
 
 
 @pytest.fixture(autouse=True)

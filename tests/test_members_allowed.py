@@ -181,11 +181,7 @@ def test_what_an_operator_allowed_a_program_outlives_its_only_process() -> None:
 
 
 def test_extensions_outlive_the_supervisor() -> None:
-    house = House()
-    for _ in range(2):
-        for who in (ALICE, BOB):
-            house.feed(who=who, declared=EACH)
-    house.say(Kind.EXTEND, "w", 120.0, who=ALICE, declared=EACH)
+    house = _extended_for_alice()
     house.feed(who=BOB, declared=EACH)
     house.crash(5.0)
     for _ in range(100):
@@ -199,11 +195,7 @@ def test_extensions_outlive_the_supervisor() -> None:
 
 
 def test_an_extension_that_its_process_has_ended_is_not_brought_back() -> None:
-    house = House()
-    for _ in range(2):
-        for who in (ALICE, BOB):
-            house.feed(who=who, declared=EACH)
-    house.say(Kind.EXTEND, "w", 120.0, who=ALICE, declared=EACH)
+    house = _extended_for_alice()
     house.feed(who=ALICE, declared=EACH)
     house.crash(5.0)
     assert "expired" in [what for what, _ in said(house.run(20.0))]
@@ -293,3 +285,13 @@ def test_what_another_process_says_does_not_withdraw_a_verdict(role: Role, kind:
     assert [each for each in bench.out if isinstance(each, Withdraw)] == [Withdraw("w")] * (role is Role.LEADER)
     bench.jump(9.0)
     assert "w" not in gate.held
+
+
+def _extended_for_alice() -> House:
+    """Two processes are judged by themselves, and one of them has 120 s."""
+    house = House()
+    for _ in range(2):
+        for who in (ALICE, BOB):
+            house.feed(who=who, declared=EACH)
+    house.say(Kind.EXTEND, "w", 120.0, who=ALICE, declared=EACH)
+    return house

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from banken.address import resolve
 from banken_supervisor.runtime.address_monitor import RemovedSockets
 from banken_supervisor.sources.notify_sockets import SUPPORTED
 from banken_supervisor.sources.sockets import Sockets
 
 pytestmark = pytest.mark.skipif(not SUPPORTED, reason="this system does not tell who sends a datagram")
-
-
-@pytest.fixture
-def sockets(address: str) -> Iterator[Sockets]:
-    os.mkdir(address, 0o700)
-    reader, writer = os.pipe()
-    made = Sockets(resolve(address), reader)
-    yield made
-    made.close()
-    os.close(reader)
-    os.close(writer)
 
 
 def test_one_that_cannot_be_bound_keeps_no_other(sockets: Sockets, address: str) -> None:

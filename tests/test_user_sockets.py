@@ -29,17 +29,6 @@ from banken_supervisor.sources.sockets import FEEDS, Sockets
 ME = OtherUser(os.geteuid(), {}.get, lambda process: False)
 
 
-@pytest.fixture
-def sockets(address: str) -> Iterator[Sockets]:
-    os.mkdir(address, 0o700)
-    reader, writer = os.pipe()
-    made = Sockets(resolve(address), reader)
-    yield made
-    made.close()
-    os.close(reader)
-    os.close(writer)
-
-
 def end(address: str) -> Address:
     return resolve(directory_of_user(address, ME.uid))
 

@@ -11,7 +11,6 @@ begin this step again.
 from __future__ import annotations
 
 from contextlib import closing, nullcontext
-from dataclasses import replace
 from signal import SIGCONT, SIGKILL, SIGTERM
 from time import monotonic
 from typing import Annotated, Any, ClassVar
@@ -61,8 +60,8 @@ class Kill(Action, Table):
     ) -> Outcome:
         began = monotonic()
 
-        def outcome(ok: bool, step: str, text: str) -> Outcome:
-            data = {"pid": who.pid, "step": step, "seconds": monotonic() - began}
+        def outcome(ok: bool, step: str, text: str, **more: bool) -> Outcome:
+            data = {"pid": who.pid, "step": step, "seconds": monotonic() - began, **more}
             return Outcome(ok, text, data | ({"group": group is not None} if self.group else {}))
 
         def send(number: int) -> bool:
@@ -79,8 +78,8 @@ class Kill(Action, Table):
         gone = self._wait_gone(who, context, ended)
         reason = None if gone else ended.reason
         if reason is StopReason.HANDED_OVER:
-            left = outcome(False, "handed-over", f"pid {who.pid} lives on after SIGTERM: {ended.text}")
-            return replace(left, data={**left.data, CUT: True})
+            text = f"pid {who.pid} lives on after SIGTERM: {ended.text}"
+            return outcome(False, "handed-over", text, **{CUT: True})
         if reason in (StopReason.ENDED, StopReason.RECOVERED):
             text = f"pid {who.pid} lives on: the incident ended during the wait after SIGTERM"
             return outcome(True, "ended", text)

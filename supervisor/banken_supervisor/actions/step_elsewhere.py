@@ -1,9 +1,8 @@
 """A step that needs a process of another host, done there: the leader of a cluster asks that host's member.
 
 It is asked once. A member that is busy, or has just been started, may not answer for a moment: that is waited for.
-Whether it has begun is asked again and again, until it has ended: that may be done as often as
-one likes. Where the member does not answer any more nobody knows whether it was done, and it is not asked of
-anybody else.
+Whether it has begun is asked again and again, until it has ended: that may be done as often as one likes. Where the
+member does not answer any more nobody knows whether it was done, and it is not asked of anybody else.
 """
 
 from __future__ import annotations

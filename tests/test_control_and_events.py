@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -216,6 +217,33 @@ def test_who_subscribes_to_too_much_hears_all(bench: Bench, monkeypatch: pytest.
     bench.events.publish(topic("x"), b"event")
     assert heard(greedy).count(b"event") == 2
     assert heard(other).count(b"event") == 1
+
+
+def test_who_subscribes_to_too_much_is_told_the_open_incidents_of_all(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each topic is told once, before and after it became too many; no more wait than the bound and one read."""
+    monkeypatch.setattr(event_socket, "TOPICS_MAX", 50)
+    monkeypatch.setattr(event_socket, "NEW_MAX", 500)
+    topics = [b"w-%04d\0" % number for number in range(5_000)]
+    peer = bench.connect("events")
+    peer.setblocking(False)
+    left = memoryview(b"".join(frame(b"\1" + each) for each in topics))
+    told: list[bytes] = []
+    most = 0
+    while len(told) < len(topics):
+        with contextlib.suppress(BlockingIOError):
+            left = left[peer.send(left) :] if left else left
+        for _ in range(4):
+            bench.turn()
+        most = max(most, len(bench.events._new))
+        new = [each for each in bench.events.subscriptions() if each]
+        assert new or left
+        told += new
+    assert told == topics
+    assert 500 < most < 1_000
+    bench.say(peer, frame(b"\1" + topic("later")))
+    assert bench.events.subscriptions() == [topic("later")]
 
 
 def test_a_subscriber_that_does_not_read_loses_events_and_holds_nobody_up(

@@ -16,9 +16,13 @@ TOPIC_MAX = NAME_MAX + 1
 
 TERMS = Terms(b"XPUB", frozenset((b"SUB", b"XSUB")), 1 + TOPIC_MAX, 64 * 1024)
 
-TOPICS_MAX, TOPICS_ALL_MAX = 10_000, 100_000
+TOPICS_MAX, TOPICS_ALL_MAX = 1_000, 100_000
 """Topics that are remembered, of one subscriber and of all. Who subscribes to more hears all events; a SUB socket
-leaves out what it was not asked for."""
+leaves out what it was not asked for. Each takes 400 bytes, and what is made beside 10,000 of them keeps the memory
+that they leave."""
+
+NEW_MAX = 1_000
+"""Topics that wait until their open incidents are told. Of who subscribes to more, no more is read until then."""
 
 UNREAD_MAX = 4 * 1024 * 1024
 """Bytes of events that wait for one subscriber that does not read; further events are lost to it. When it has read
@@ -45,6 +49,8 @@ class EventSocket:
         """how many topics have this length"""
         self._new: dict[bytes, None] = {}
         """those that were subscribed to since they were asked for, or that a subscriber lost an event of"""
+        self._resting: dict[Connection, None] = {}
+        """those that are not read, since too many are new"""
         self._missed: dict[Connection, set[bytes]] = {}
         """topics, to which it subscribed, of the events that are lost to it, until it has read the others"""
         self.door = Door(path, TERMS, handler=self)
@@ -57,8 +63,8 @@ class EventSocket:
 
     @property
     def has_subscriptions(self) -> bool:
-        """Whether there are some that ``subscriptions`` has not told yet."""
-        return bool(self._new)
+        """Whether there are some that ``subscriptions`` has not told yet, or that it is to have read."""
+        return bool(self._new or self._resting)
 
     def publish(self, topic: bytes, body: bytes) -> None:
         """Tell whoever subscribed; a reader that is too slow loses events, never holds them up."""
@@ -85,6 +91,10 @@ class EventSocket:
         new = list(islice(self._new, SUBSCRIPTIONS_PER_TURN))
         for topic in new:
             del self._new[topic]
+        if len(self._new) <= NEW_MAX:
+            for connection in self._resting:
+                self._connections.read(connection, on=True)
+            self._resting.clear()
         return new
 
     def take(self, connection: Connection, messages: list[bytes]) -> None:
@@ -97,6 +107,9 @@ class EventSocket:
                 self._subscribe(connection, topic)
             elif message[:1] == b"\0":
                 self._cancel(connection, topic)
+        if len(self._new) > NEW_MAX:
+            self._resting[connection] = None
+            self._connections.read(connection, on=False)
 
     def sent(self, connection: Connection) -> None:
         """It has read all. Of what was lost to it, it has to hear again."""
@@ -108,12 +121,16 @@ class EventSocket:
         """It is closed."""
         self._greedy.discard(connection)
         self._missed.pop(connection, None)
+        self._resting.pop(connection, None)
         for topic in list(self._topics.get(connection, ())):
             self._cancel(connection, topic)
 
     def _subscribe(self, connection: Connection, topic: bytes) -> None:
         topics = self._topics.setdefault(connection, set())
-        if topic in topics or connection in self._greedy:
+        if topic in topics:
+            return
+        if connection in self._greedy:
+            self._new[topic] = None
             return
         if len(topics) >= TOPICS_MAX or self._count >= TOPICS_ALL_MAX:
             self._connections.refuse(
@@ -121,8 +138,10 @@ class EventSocket:
                 f"{connection} hears all events: it subscribes to {len(topics)} topics, and all to {self._count}; "
                 f"at most {TOPICS_MAX} and {TOPICS_ALL_MAX} are remembered",
             )
+            new = [each for each in self._new if each in topics] + [topic]
             self.gone(connection)
             self._greedy.add(connection)
+            self._new.update(dict.fromkeys(new))
             topics, topic = self._topics.setdefault(connection, set()), b""
         topics.add(topic)
         self._count += 1

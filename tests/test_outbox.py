@@ -127,6 +127,7 @@ def test_work_that_waits_for_a_slow_disk_is_handed_over_at_the_end(tmp_path: Pat
     outbox.record(Event(EventType.PAUSED, "w", {"seconds": None}), 1, time.time(), lambda: told.append("paused"))
     outbox.after_commit(lambda: told.append("one"))
     outbox.after_commit(lambda: told.append("two"))
+    outbox.hand_over_work()
     outbox.settle(0.0)
     assert told == ["one", "two"]
     outbox.close(WAIT_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,10 +13,13 @@ import pytest
 from banken.client import Client
 from banken.control import Events
 from banken.protocol.incidents import Cause, Incident
+from banken.protocol.messages import Declaration
 from banken_supervisor import Supervisor
 from banken_supervisor.actions.target import ActionReport, ActionTarget
 from banken_supervisor.coordination.records import CLAIMS, Begun, Claim, unpack_claim
 from banken_supervisor.engine.effects import Event, EventType
+from banken_supervisor.engine.ladder import Ladder, Step
+from banken_supervisor.engine.policy import Policy
 from banken_supervisor.runtime.mailbox import ActionReported
 from process.kit import until
 
@@ -106,6 +110,41 @@ def test_what_was_dropped_is_known_before_another_one_leads(address: str) -> Non
             stop()
 
         loop.dispatcher.executor.stop = drops
+    assert order == [EventType.ACTION_DROPPED, "close"]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("waits_for", ["the disk", "its turn"])
+def test_a_step_that_is_decided_and_not_begun_is_dropped_before_another_one_leads(
+    address: str, tmp_path: Path, waits_for: str
+) -> None:
+    """It waits for the journal, or in the dispatcher: it has surely not begun."""
+    supervisor, order = Supervisor(address, journal=tmp_path / "j.db"), list[str]()
+
+    def close(wait: float) -> bool:
+        order.append("close")
+        return True
+
+    with supervisor:
+        _declared(supervisor)
+        loop: Any = supervisor._loop
+        if waits_for == "the disk":
+            loop.outbox.committed = lambda ticket: None
+        else:
+            loop.dispatcher.turn = lambda: None
+        supervisor.policy("w", Policy(Declaration(0.2, 60.0, 0.2), Ladder((Step("log"),))))
+        until(
+            lambda: loop.dispatcher.waiting or any(each.is_work for each in list(loop.outbox._pending)),
+            f"the step waits for {waits_for}",
+        )
+        loop.messages.cluster = SimpleNamespace(
+            for_leader=SimpleNamespace(takes=lambda report: False),
+            steps=SimpleNamespace(acted=lambda report: order.append(report.type)),
+        )
+        loop.cluster = SimpleNamespace(
+            start=lambda: None, turn=lambda: None, look=lambda: None, patience=lambda: None, state=lambda: None,
+            words=None, close=close,
+        )  # fmt: skip
     assert order == [EventType.ACTION_DROPPED, "close"]
 
 

@@ -150,17 +150,23 @@ class Dispatcher:
             if monotonic() >= until:
                 return
 
+    def stop(self) -> None:
+        """The loop has ended: no step begins any more. The news of an end waits for ``close``."""
+        self.executor.stop()
+        left, self._waiting = self._waiting, deque(each for each in self._waiting if isinstance(each, EndIncident))
+        for each in left:
+            if not isinstance(each, EndIncident):
+                self._refuse(*each, EventType.ACTION_DROPPED, STOPPED)
+
     def close(self, wait: float, flush_wait: float = FLUSH_S) -> None:
         """Send the notices that wait, and end: within ``wait`` seconds, or ``flush_wait`` if any is sent now."""
         began = monotonic()
         until = began + wait
-        for each in self._waiting:
-            if isinstance(each, EndIncident):  # nobody else has the news of it
-                self._end(each)
-            else:
-                self._refuse(*each, EventType.ACTION_DROPPED, STOPPED)
+        self.stop()
+        for each in self._waiting:  # nobody else has the news of it
+            assert isinstance(each, EndIncident)
+            self._end(each)
         self._waiting.clear()
-        self.executor.stop()
         # A notice may wait for an action of the same watchdog, which ends now. For one that does not (a command)
         # the long wait is for nothing: the notice behind it is told as dropped, and due again.
         while True:

@@ -154,7 +154,7 @@ class Outbox:
 
     def after_commit(self, do: Callable[[], None], ticket: int | None = None) -> None:
         """Call ``do`` when ``ticket`` and everything before is on disk; at once if nothing waits. ``ticket``: of an
-        event; None: it is work for the dispatcher, see ``settle``."""
+        event; None: it is work for the dispatcher, see ``hand_over_work``."""
         if ticket or self._pending:
             self._pending.append(Pending(ticket or 0, self.clock(), do, is_work=ticket is None))
         else:
@@ -219,18 +219,21 @@ class Outbox:
             if time.monotonic() >= until:
                 return
 
+    def hand_over_work(self) -> None:
+        """The loop has ended: the dispatcher gets its work, though it is not on disk yet. It begins none of it, and
+        tells so while that can be written; the news of an end it keeps until ``settle`` has waited."""
+        left, self._pending = self._pending, deque(each for each in self._pending if not each.is_work)
+        for each in left:
+            if each.is_work:
+                each.announce()
+
     def settle(self, wait: float) -> None:
-        """The loop has ended: do what waits for the disk when it is there, for at most ``wait`` seconds. Then the
-        dispatcher gets its work all the same: it begins none of it, and tells so while that can be written."""
+        """The loop has ended: publish what waits for the disk when it is there, for at most ``wait`` seconds."""
         until = time.monotonic() + wait
         while self._pending and time.monotonic() < until:
             self._durable = max(self._durable, self.journal.durable)
             self.turn()
             time.sleep(_POLL_S)
-        left, self._pending = self._pending, deque(each for each in self._pending if not each.is_work)
-        for each in left:
-            if each.is_work:
-                each.announce()
 
     def close(self, wait: float) -> None:
         """Write the rest, for at most ``wait`` seconds, and publish it. Call it when no more results can arrive:

@@ -198,6 +198,13 @@ class EffectRunner:
         incident = incident_of(effect.about, self._driver.now)
         self._after_commit(partial(self._dispatcher.run, effect, incident))
 
+    def stop(self) -> None:
+        """The loop has ended: no step begins any more, neither one that waits for the disk nor one that waits for
+        others, but for messages to people that have come so far. What is not begun is reported."""
+        if self._outbox is not None:
+            self._outbox.hand_over_work()
+        self._dispatcher.stop()
+
     def _keep_evidence(self, incident: str, evidence: bytes) -> None:
         if self._outbox is not None:
             self._outbox.keep_evidence(incident, evidence)

@@ -28,6 +28,9 @@ from .cluster_sim import World
 SOON_S = 0.3
 """Without anything else to do, the loop waits for a second."""
 
+OF_NOBODY = SimpleNamespace(begin=lambda: None, is_awaited=lambda: False)
+"""The orderly end of a member that has no step of the leader's."""
+
 
 @pytest.mark.process
 def test_what_the_cluster_decides_is_carried_out_at_once(address: str) -> None:
@@ -43,7 +46,7 @@ def test_what_the_cluster_decides_is_carried_out_at_once(address: str) -> None:
         loop: Any = supervisor._loop
         loop.cluster = SimpleNamespace(
             turn=turn, look=lambda: None, patience=lambda: None, state=lambda: None, words=None,
-            close=lambda wait: True,
+            close=lambda wait: True, end=OF_NOBODY,
         )  # fmt: skip
         took = []
         for _ in range(5):
@@ -73,7 +76,7 @@ def test_who_leads_is_known_before_what_has_come_is_read(address: str) -> None:
         loop.driver.read = reads
         loop.cluster = SimpleNamespace(
             start=lambda: None, turn=lambda: None, look=lambda: order.append("look"), patience=lambda: None,
-            state=lambda: None, words=None, close=lambda wait: True,
+            state=lambda: None, words=None, close=lambda wait: True, end=OF_NOBODY,
         )  # fmt: skip
         client.feed("w")
         until(lambda: "read" in order, "it is read")
@@ -99,7 +102,7 @@ def test_what_was_dropped_is_known_before_another_one_leads(address: str) -> Non
         )
         loop.cluster = SimpleNamespace(
             start=lambda: None, turn=lambda: None, look=lambda: None, patience=lambda: None, state=lambda: None,
-            words=None, close=close,
+            words=None, close=close, end=OF_NOBODY,
         )  # fmt: skip
         stop = loop.dispatcher.executor.stop
 
@@ -143,7 +146,7 @@ def test_a_step_that_is_decided_and_not_begun_is_dropped_before_another_one_lead
         )
         loop.cluster = SimpleNamespace(
             start=lambda: None, turn=lambda: None, look=lambda: None, patience=lambda: None, state=lambda: None,
-            words=None, close=close,
+            words=None, close=close, end=OF_NOBODY,
         )  # fmt: skip
     assert order == [EventType.ACTION_DROPPED, "close"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from math import inf
@@ -18,15 +19,18 @@ from banken_supervisor.actions.dump import Dump
 from banken_supervisor.actions.step_elsewhere import Other, StepElsewhere
 from banken_supervisor.actions.target import CUT, ActionTarget, IncidentEnd, Outcome, StopReason
 from banken_supervisor.control.leader_steps import RunKey, asked, did
+from banken_supervisor.engine.effects import EventType
 from banken_supervisor.runtime.steps_for_leader import StepsForLeader, _Run
 from recovery_kit import Desk, until
 
 TARGET = ActionTarget(Incident("i-1", "w", Cause.TIMEOUT, 1.0, 2.0, 3.0), step=1, run=2, fence=7)
 TAKEN = {"taken": True, "here": True, "why": None}
 NOT_HERE = {"taken": False, "here": False, "why": "its process is not here"}
-RUNS = {"known": True, "done": False, "ok": False, "skipped": False, "text": ""}
+RUNS = {"known": True, "done": False, "ok": False, "skipped": False, "text": "", "stops": False}
 DONE = {"known": True, "done": True, "ok": True, "skipped": False, "text": "evidence taken", "data": {"pid": 5}}
 UNKNOWN = {**RUNS, "known": False}
+DROPPED = {**DONE, "ok": False, "skipped": True, "dropped": True, "text": "it stopped", "data": {}}
+STOPS = {"taken": False, "here": True, "why": "it stopped", "stops": True}
 
 
 class Answers:
@@ -70,6 +74,7 @@ def run(*others: Answers, ended: IncidentEnd | None = None, limit: float = 0.0) 
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step_elsewhere, "POLL_S", 0.001)
     monkeypatch.setattr(step_elsewhere, "RETURN_S", 0.5)
+    monkeypatch.setattr(step_elsewhere, "RESTART_S", 0.5)
 
 
 def test_whoever_has_the_process_is_asked_once_and_its_answer_is_the_answer() -> None:
@@ -121,7 +126,8 @@ def test_a_wait_for_a_silent_member_is_cut_where_another_one_leads(why: StopReas
     one, two = Answers("m1", NOT_HERE), Answers("m2", TAKEN, silent=inf)
     outcome = run(one, two, ended=ended)
     assert outcome.skipped
-    assert outcome.data == ({CUT: True} if why is StopReason.HANDED_OVER else {})
+    is_open = why in (StopReason.HANDED_OVER, StopReason.STOPPING)
+    assert outcome.data == ({CUT: True} if is_open else {})
     assert two.ops == []
 
 
@@ -145,6 +151,77 @@ def test_a_refusal_is_told_with_its_reason() -> None:
     assert outcome.skipped
     assert "m1 refuses: another one leads since (fence 9, not 7)" in outcome.text
     assert "m2 refuses: 'do' is not allowed with this key" in outcome.text
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [TAKEN, RUNS, {**DROPPED, "stops": True}, {**DROPPED, "stops": True}, Unreachable("no"), UNKNOWN],
+        [STOPS, {**UNKNOWN, "stops": True}, Unreachable("no"), UNKNOWN],
+        # It has just begun, and does not know yet who leads.
+        [TAKEN, {**DROPPED, "stops": True}, UNKNOWN, {"taken": False, "here": True, "why": "who leads?"}, UNKNOWN],
+        [TAKEN, {**DROPPED, "stops": True}, UNKNOWN, NOT_HERE, UNKNOWN],
+        # It lives on, and has forgotten it.
+        [TAKEN, DROPPED, DROPPED],
+    ],
+)
+def test_who_dropped_it_before_it_began_is_asked_again_when_it_is_back(answers: list[Any]) -> None:
+    """A member that is started anew, say. It has surely not been done."""
+    two = Answers("m2", TAKEN)
+    assert run(Answers("m1", *answers, TAKEN, DONE), two) == Outcome(
+        True, "on m1: evidence taken", {"pid": 5, "member": "m1"}
+    )
+    assert two.ops == []
+
+
+@pytest.mark.parametrize(
+    "answers", [[TAKEN, {**DROPPED, "stops": True}], [STOPS, {**UNKNOWN, "stops": True}], [STOPS, Unreachable("")]]
+)
+def test_where_it_does_not_come_back_it_is_told_that_it_was_not_begun(answers: list[Any]) -> None:
+    outcome = run(Answers("m1", *answers), Answers("m2", NOT_HERE))
+    assert outcome.skipped
+    assert CUT not in outcome.data
+    text = "its process is on another host: m1 did not begin it: it stopped; m2 does not have it"
+    assert outcome.text == text
+
+
+@pytest.mark.parametrize("why", StopReason)
+@pytest.mark.parametrize("first", [True, False])
+def test_what_was_dropped_for_the_leader_waits_no_longer_is_due_again(why: StopReason, first: bool) -> None:
+    """Whether that was the reason, or the member stopped before."""
+    ended = IncidentEnd()
+    one = Answers("m1", TAKEN, DROPPED if first else {**DROPPED, "stops": True})
+    if first:
+        ended.end(why)
+    else:
+        threading.Timer(0.1, ended.end, [why]).start()
+    assert run(one, ended=ended) == Outcome(False, "on m1: it stopped", {CUT: True}, skipped=True)
+    assert one.ops.count("do") == 1
+
+
+class Drops(Answers):
+    """A member in whose queue it waits, until it is told that it is waited for no longer."""
+
+    def request(self, op: str, **args: Any) -> Any:
+        super().request(op, **args)
+        return TAKEN if op == "do" else DROPPED if args["end"] else RUNS
+
+
+def test_what_is_due_again_is_reported_as_dropped() -> None:
+    """By the leader's executor: it was neither done nor skipped."""
+    one = Drops("m1", None)
+    action = StepElsewhere(Dump(seconds=0.1), asked(TARGET, "dump"), [Other("m1", one.is_up, one.connect)])
+    reports: list[ActionReport] = []
+    executor = Executor(Desk(), reports.append)
+    executor.submit([action], TARGET)
+    until(lambda: one.ops.count("did") > 2, "it waits")
+    assert executor.runs(StepElsewhere)
+    executor.cancel("w", "i-1", StopReason.HANDED_OVER)
+    until(lambda: reports, "it is reported")
+    assert executor.close(10) == 0
+    assert not executor.runs(StepElsewhere)
+    (report,) = reports
+    assert (report.type, report.text, report.started) == (EventType.ACTION_DROPPED, "on m1: it stopped", None)
 
 
 def test_what_it_skipped_or_failed_is_so_here() -> None:
@@ -202,5 +279,5 @@ def test_the_member_tells_its_action_what_was_passed_on(why: StopReason) -> None
     assert did(view, key | {"end": why.value}) == RUNS
     until(lambda: reports, "it has ended")
     assert steps.takes(reports[0])
-    assert did(view, key) == {**DONE, "text": why.value, "data": {}}
+    assert did(view, key) == {**DONE, "text": why.value, "data": {}, "dropped": False, "stops": False}
     assert executor.close(10) == 0

@@ -206,3 +206,59 @@ def test_what_waits_when_the_leader_is_stopped_is_done_by_the_next_one() -> None
         told = log(other, "w-behind")
         assert told.count("not known whether it was done") == 1, told
         assert "step 1 'exec' was begun by a former leader" in told
+
+
+HOLDS_DUMPS = """
+import os, sys, time
+from banken_supervisor.actions.dump import Dump
+run = Dump.run
+def held(self, target, context, ended):
+    while target.incident.id == "i-held" and os.path.exists("../hold"):
+        time.sleep(0.02)
+    return run(self, target, context, ended)
+Dump.run = held
+sys.argv[0] = "banken"
+from banken_supervisor.cli import main
+main()
+"""
+"""A member in which a dump of one incident takes as long as a file is there: what comes after it waits."""
+
+
+@pytest.mark.parametrize("stops", ["its member", "the leader"])
+def test_what_waits_in_another_members_queue_when_one_is_stopped_is_done_once(stops: str) -> None:
+    """By that member when it is back; or for the next leader."""
+    with cluster(2.0, 3, 1) as made:
+        for each in made.members:
+            each.program = ["-c", HOLDS_DUMPS]
+        made.start("w-1")
+        leader, name = made.leader(), "w-host-9"
+        host = next(each for each in made.members if each is not leader)
+        (made.place / "hold").touch()
+        with worker(made, host, name) as process:
+            until(lambda: all(leader.home.ask("summary")["cluster"]["members"].values()), "all are up", 30.0)
+            held = {
+                "name": name, "incident": "i-held", "step": 0, "run": 1, "do": "dump", "cause": "timeout",
+                "fence": leader.home.ask("summary")["cluster"]["term"], "silence": 1.0, "timeout": 1.0,
+                "reason": None,
+            }  # fmt: skip
+            assert host.home.ask("do", **held)["taken"]
+            hang(process)
+            until(lambda: host.home.ask("summary")["actions"]["queued"] == 1, "the leader's dump waits", 30.0)
+            if stops == "the leader":
+                leader.end(signal.SIGTERM)
+                tells = made.leader(other_than=leader.name)
+                (made.place / "hold").unlink()
+            else:
+                host.end(signal.SIGTERM)
+                (made.place / "hold").unlink()
+                host.start()
+                tells = leader
+            assert process.wait(30.0) == -signal.SIGTERM
+            until(lambda: "ended by SIGTERM" in log(tells, name), "it is told")
+        told = "".join(log(each, name) for each in made.members)
+        assert "not known whether" not in told, told
+        assert "skipped" not in told, told
+        assert told.count("'dump' done") == told.count("'kill' done") == 1, told
+        (found,) = banken(tells, "incidents", name)
+        shown = banken(tells, "incident", found["id"])
+        assert [(each["action"], each["ok"]) for each in shown["steps"]] == [("dump", True), ("kill", True)]

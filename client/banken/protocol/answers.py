@@ -221,8 +221,11 @@ _ANSWERS: dict[str, Any] = {
     "registry": {"end": _count, "more": _flag, "removals": _count, "whole": _flag},
     "incidents": {"number": _count},
     "incidents_found": {"done": _flag, "members": _members},
-    "do": {"taken": _flag, "here": _flag, "why": _maybe(_text)},
-    "did": {"known": _flag, "done": _flag, "ok": _flag, "skipped": _flag, "text": _text},
+    "do": {"taken": _flag, "here": _flag, "why": _maybe(_text), "stops?": _flag},
+    "did": {
+        "known": _flag, "done": _flag, "ok": _flag, "skipped": _flag, "text": _text, "dropped?": _flag,
+        "stops?": _flag,
+    },
     "stop": {"within": _number, "programs": _flag},
     "metrics": {
         **_SUMMARY, "incidents": _counts, "acted": [(_text, _text, _count)], "turn_seconds": _HISTOGRAM,

@@ -21,7 +21,7 @@ from banken_supervisor.actions.base import Action
 from banken_supervisor.actions.job import How, Job, WasEnded
 from banken_supervisor.actions.keyed_executor import STOPPED, THREADS_MAX, KeyedExecutor
 from banken_supervisor.actions.own_action import OwnActions, made_of, raised
-from banken_supervisor.actions.target import ActionReport, ActionTarget, IncidentEnd, Outcome, StopReason
+from banken_supervisor.actions.target import CUT, ActionReport, ActionTarget, IncidentEnd, Outcome, StopReason
 from banken_supervisor.engine.effects import EventType
 from banken_supervisor.text import sanitize
 
@@ -32,6 +32,8 @@ EVIDENCE_MAX = 32
 """Incidents whose evidence is kept for their later actions."""
 
 HANDED_OVER = "another supervisor leads now"
+
+_WHY_DROPPED = {StopReason.HANDED_OVER: HANDED_OVER, StopReason.STOPPING: STOPPED}
 
 _TYPES = {
     How.RAISED: EventType.ACTION_FAILED,
@@ -137,9 +139,12 @@ class Executor:
         for job in self._jobs.begun_about(name):
             if job.about.ends_with(incident):
                 self._ended(job.about).end(why)
-        text = HANDED_OVER if why is StopReason.HANDED_OVER else "the incident ended before"
-        self._tell_dropped(dropped, text)
+        self._tell_dropped(dropped, _WHY_DROPPED.get(why, "the incident ended before"))
         return len(dropped)
+
+    def runs(self, kind: type[Action]) -> bool:
+        """Whether an action of this kind has begun, and was not reported yet."""
+        return any(isinstance(job.about.action, kind) and not job.stuck for job in self._jobs.begun())
 
     def stop(self) -> None:
         """The supervisor stops: nothing begins but messages to people, and what runs waits no longer. What begins
@@ -182,7 +187,8 @@ class Executor:
                 self.keep_evidence(run.target.incident.id, {"outputs": [what]})
             if outcome.skipped:
                 run.started_at = None
-                return EventType.ACTION_SKIPPED, str(outcome.text), data
+                is_due = data.get(CUT) is True
+                return EventType.ACTION_DROPPED if is_due else EventType.ACTION_SKIPPED, str(outcome.text), data
             return EventType.ACTION_DONE if outcome.ok else EventType.ACTION_FAILED, str(outcome.text), data
         except WasEnded:
             raise
@@ -244,8 +250,8 @@ class Executor:
     ) -> None:
         """Report what became of it, for each incident that it was about, without what its action wants hidden."""
         first = run.target
-        # Of what was dropped the text is ours: a user's own action whose ``hidden`` raises is told, too.
-        hidden = () if type_ is EventType.ACTION_DROPPED else run.action.hidden
+        # Of what was dropped by us the text is ours: a user's own action whose ``hidden`` raises is told, too.
+        hidden = () if type_ is EventType.ACTION_DROPPED and data is None else run.action.hidden
         # First hidden, then cut: half a secret would not be found.
         text = sanitize.text(sanitize.redact(text, hidden), keep_end=type_ is EventType.ACTION_FAILED)
         if count := len(first.others):

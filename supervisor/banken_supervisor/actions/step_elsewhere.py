@@ -3,6 +3,8 @@
 It is asked once. A member that is busy, or has just been started, may not answer for a moment: that is waited for.
 Whether it has begun is asked again and again, until it has ended: that may be done as often as one likes. Where the
 member does not answer any more nobody knows whether it was done, and it is not asked of anybody else.
+
+A member that drops it before it begins, for it stops, say, has not done it: it is asked again when it is back.
 """
 
 from __future__ import annotations
@@ -27,10 +29,22 @@ ANSWER_S = 1.0
 RETURN_S = 2.0
 """Seconds that a member may take to answer again."""
 
+RESTART_S = 5.0
+"""Seconds that a member which stops may take until it answers again."""
+
 MARGIN_S = 5.0
 """Seconds that it may take more than it would here."""
 
 SILENT = "does not answer"
+
+_HANDED_ON = frozenset({StopReason.HANDED_OVER, StopReason.STOPPING})
+"""Why this member waits no longer, though the incident is open: it is another one's."""
+
+
+class _Dropped(NamedTuple):
+    """It was not begun there, and may be asked for again."""
+
+    text: str
 
 
 class Other(NamedTuple):
@@ -77,12 +91,29 @@ class StepElsewhere(Action):
         text = "its process is on another host"
         told = "; ".join(f"{name} {reason}" for name, reason in reasons.items())
         # Who has the process was perhaps not asked yet: if the incident comes back, all are asked again.
-        is_cut = silent and not may_be_done and ended.reason is StopReason.HANDED_OVER
+        is_cut = silent and not may_be_done and ended.reason in _HANDED_ON
         cut = {CUT: True} if is_cut else {}
         return Outcome(False, f"{text}: {told}" if told else text, cut, skipped=True)
 
     def _ask(self, other: Other, control: Control, ended: IncidentEnd) -> Outcome | str:
         """What it did; or why it did not, empty: the process is not there."""
+        dropped, back_by = None, 0.0
+        while True:
+            found = self._ask_once(other, control, ended)
+            if isinstance(found, _Dropped):
+                back_by = back_by or monotonic() + RESTART_S
+                dropped = found
+            elif dropped is None or isinstance(found, Outcome) or found == SILENT:
+                return found
+            # Who has just begun may refuse it for a moment, for it does not know yet who leads.
+            while not ended.wait(POLL_S) and monotonic() < back_by and not self._is_back(control):
+                pass
+            if ended.is_set():
+                return Outcome(False, f"on {other.name}: {dropped.text}", {CUT: True}, skipped=True)
+            if monotonic() >= back_by:
+                return f"did not begin it: {dropped.text}"
+
+    def _ask_once(self, other: Other, control: Control, ended: IncidentEnd) -> Outcome | _Dropped | str:
         try:
             answer = control.request("do", **self._asked)
         except Unreachable:
@@ -91,13 +122,25 @@ class StepElsewhere(Action):
             return f"refuses: {fault}"
         if answer["taken"]:
             return self._wait(other, control, ended)
+        if answer.get("stops"):
+            return _Dropped(str(answer["why"]))
         return f"refuses: {answer['why']}" if answer["here"] else ""
 
-    def _wait(self, other: Other, control: Control, ended: IncidentEnd) -> Outcome | str:
-        key = {each: self._asked[each] for each in ("incident", "step", "run")}
+    def _is_back(self, control: Control) -> bool:
+        """Whether a member that has dropped it can be asked again."""
+        try:
+            return not control.request("did", **self._key).get("stops")
+        except (Unreachable, RequestFailed):
+            return False
+
+    @property
+    def _key(self) -> dict[str, Any]:
+        return {each: self._asked[each] for each in ("incident", "step", "run")}
+
+    def _wait(self, other: Other, control: Control, ended: IncidentEnd) -> Outcome | _Dropped | str:
         while monotonic() < self._until:
             try:
-                answer = control.request("did", **key, end=ended.reason)
+                answer = control.request("did", **self._key, end=ended.reason)
             except Unreachable:
                 continue
             except RequestFailed as fault:
@@ -105,8 +148,11 @@ class StepElsewhere(Action):
             if not answer["known"]:
                 return SILENT  # it never heard it, or has begun anew
             if answer["done"]:
-                return _outcome(other.name, answer)
-            sleep(POLL_S)
+                return _Dropped(answer["text"]) if answer.get("dropped") else _outcome(other.name, answer)
+            if ended.is_set():
+                sleep(POLL_S)
+            else:
+                ended.wait(POLL_S)
         text = f"{other.name} was asked to do it, and has not answered since: it is not known whether it was done"
         return Outcome(False, text)
 

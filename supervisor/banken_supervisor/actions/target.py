@@ -13,8 +13,8 @@ from banken_supervisor.processes.incident_end import IncidentEnd as IncidentEnd
 from banken_supervisor.processes.incident_end import StopReason as StopReason
 
 CUT = "cut"
-"""Key of data of an outcome, with True: it was left half done, for another member of the cluster has the incident.
-If that comes back, it is begun again."""
+"""Key of data of an outcome, with True: it was left half done, or was not begun, for another member of the cluster
+has the incident, or will have it. If that comes back, it is begun again."""
 
 NO_STEP = -1
 """The index of what belongs to no step of the ladder."""
@@ -64,7 +64,7 @@ class Outcome:
     """one sentence for people"""
     data: dict[str, Any] = field(default_factory=dict)
     skipped: bool = False
-    """True: it was not begun; the text says why"""
+    """True: it was not begun; the text says why. With ``CUT`` in the data it is due again"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ from banken_supervisor.runtime.members import Members
 from banken_supervisor.runtime.open_incidents import OpenIncidents
 from banken_supervisor.runtime.operator_failures import OperatorFailures
 from banken_supervisor.runtime.operator_words import OperatorWords
+from banken_supervisor.runtime.orderly_end import GIVE_BACK_SHARE, OrderlyEnd
 from banken_supervisor.runtime.registry_reading import LATE_TTLS, RegistryReading
 from banken_supervisor.runtime.revision_times import RevisionTimes
 from banken_supervisor.runtime.spent_budgets import SpentBudgets
@@ -57,12 +58,6 @@ OVER_MAX = 100
 
 OF_PAUSES = frozenset({Kind.PAUSE, Kind.RESUME, Kind.RELEASE})
 """Words after which it is known whether a watchdog is paused."""
-
-ANSWER_LOOK_S = 0.05
-"""Seconds between two looks, at its end, whether a transaction is to be made again."""
-
-GIVE_BACK_SHARE = 0.5
-"""The part of the time for its end in which a member writes what it has not begun."""
 
 AGAIN_S = 0.2
 """Seconds until the claims are asked for again, where the store did not answer a new leader."""
@@ -123,6 +118,7 @@ class Cluster:
         )
         self.budgets = SpentBudgets()
         self.steps = ClaimedSteps(self.work, self.terms, self.brake, self._run_step, self._tell, self._spent)
+        self.end = OrderlyEnd(self.work, self.steps, self._answers)
         self.suspicions = Suspicions(
             self.settings.member, self._driver, self.work, self.members, self.terms, self.brake, self._tell,
             lambda *opened: self._open.note(*opened),
@@ -158,7 +154,7 @@ class Cluster:
     def close(self, wait: float) -> bool:
         """Let another one lead, in at most ``wait`` seconds. False: it has to find out by itself."""
         until = monotonic() + wait
-        self._give_back(monotonic() + GIVE_BACK_SHARE * wait)
+        self.end.give_back(monotonic() + GIVE_BACK_SHARE * wait)
         self._stop_leading()
         self.members.close()
         resigned = self._thread.close(max(0.0, until - monotonic()))
@@ -187,22 +183,13 @@ class Cluster:
             "braked": self.brake.held,
         }
 
-    def _give_back(self, until: float) -> None:
-        """Write what was not begun, and what has ended, while that can be: the next leader reads it at once."""
-        self.work.give_back()
-        self.steps.give_back()
-        self.work.turn(monotonic())
-        while self.work.is_writing and (left := until - monotonic()) > 0:
-            self._answers.wait(min(left, ANSWER_LOOK_S))
-            self.work.turn(monotonic())
-
     # -- the loop's turn --------------------------------------------------------------------------
 
     def patience(self) -> float:
         """Seconds until ``turn`` has something to do."""
         now = monotonic()
         again = None if self._again_at is None else max(0.0, self._again_at - now)
-        parts = (self.members, self.work, self.registries, self.brake, self._open)
+        parts = (self.members, self.work, self.registries, self.brake, self._open, self.end)
         look = self.settings.ttl / READS
         return min(each for each in (again, look, *(part.patience(now) for part in parts)) if each is not None)
 

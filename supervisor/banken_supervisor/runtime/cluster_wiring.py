@@ -79,6 +79,8 @@ def join(settings: ClusterSettings, loop: Loop, remote: RemoteAccess | None, lis
     assert loop.cluster is not None
     gate, cluster = loop.driver.engine.succession.gate, loop.cluster
     cluster.for_leader = StepsForLeader(loop.driver, lambda: cluster.view, dispatcher, is_here)
+    cluster.end.for_leader, cluster.end.take_reports = cluster.for_leader, loop.messages.take_reports
+    cluster.end.waits_for_others = lambda: dispatcher.executor.runs(StepElsewhere)
     cluster.incidents = IncidentSearch(
         None if loop.outbox is None else loop.outbox.find,
         lambda lane, work: loop.background.submit(Job(lane, work)), post, cluster.members.links,

@@ -6,7 +6,6 @@ Results of other threads come back as messages in the mailbox.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -72,9 +71,6 @@ for each would use a whole core. A feed gets its time when it is read, so a nap 
 
 REQUESTS_S = 0.005
 """Seconds of one turn for requests; the rest follow in the next turns."""
-
-MANY = 10_000
-"""With more watchdogs than this the garbage collector does not scan them."""
 
 
 class Loop:
@@ -152,7 +148,7 @@ class Loop:
         self.driver.barrier.exact = True
         sockets.queue_in(self.driver.engine.waiting, self.driver.engine.admission.refused)
         sockets.connections.limit = lambda: self.driver.engine.waiting.quotas.connections
-        self._dense, self._many, self._woke = False, MANY, 0.0
+        self._dense, self._woke = False, 0.0
         self._stopping = self._ending = False
         self.remote = RemoteView()
         self.cluster: Cluster | None = None
@@ -197,23 +193,32 @@ class Loop:
         while not self._stopping:
             with suppress(MemoryError):  # of the guard itself
                 guard.run(Place.TURN, self.turn)
-                self._stopping |= self._ending and not self.programs.ending()
+                self._stopping |= self._ending and not self._is_awaited()
                 guard.rest()
         guard.run(Place.OUTER_WATCHDOGS, self.outer.close)
         self.publish(Event(EventType.STOPPING, None, {"pid": os.getpid()}))
         self._effects.stop()  # before a cluster is told: until then its incidents are this member's
 
     def stop(self) -> dict[str, Any]:
-        """Stop after this turn; with ``ends_programs`` when all programs have ended.
+        """Stop after this turn; with ``ends_programs`` when all programs have ended; in a cluster when its leader
+        knows what is not begun for it, for a moment.
 
         Returns what the asker gets to know.
         """
-        if self.ends_programs and not self._ending:
+        if not self._ending:
             self._ending = True
-            self.guard.run(Place.OUTER_WATCHDOGS, self.outer.stop)
-            self.programs.stop_all("its supervisor ends", self.driver.engine, self.driver.now, self.driver.out)
-        self._stopping |= not self.ends_programs
+            if self.cluster is not None:
+                self.guard.run(Place.CLUSTER, self.cluster.end.begin)
+            if self.ends_programs:
+                self.guard.run(Place.OUTER_WATCHDOGS, self.outer.stop)
+                self.programs.stop_all("its supervisor ends", self.driver.engine, self.driver.now, self.driver.out)
+        self._stopping |= not self._is_awaited()
         return {"within": self.stop_limit(), "programs": self.ends_programs}
+
+    def _is_awaited(self) -> bool:
+        if self.ends_programs and self.programs.ending():
+            return True
+        return self.cluster is not None and self.cluster.end.is_awaited()
 
     def give_way(self) -> None:
         """Stop after this turn, and leave all programs running: another supervisor acts here."""
@@ -248,7 +253,6 @@ class Loop:
         if probe is not None:
             run(Place.PROBE, self._probe, probe)
         self._effects.run(driver.out, self._woke, whole=self._stopping)
-        self._spare_collector()
         run(Place.NOTIFICATIONS, self.dispatcher.notices.turn, monotonic())
         run(Place.ACTIONS, self.dispatcher.turn)
         if self.cluster is not None:
@@ -363,12 +367,6 @@ class Loop:
         event = self.driver.engine.incidents.replay(topic[:-1].decode("ascii", "replace"), self.driver.now)
         if event is not None:
             self.driver.out.append(event)
-
-    def _spare_collector(self) -> None:
-        if len(self.driver.engine) > self._many:
-            # To scan a million for cycles, which they do not have, takes a second. What is released is still freed.
-            self._many = len(self.driver.engine) * 5 // 4
-            gc.freeze()
 
     # -- called on other threads ----------------------------------------------------------------------
 

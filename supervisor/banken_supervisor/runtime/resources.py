@@ -9,6 +9,7 @@ enough, and Python has none to give, the newest names go first. Nothing of it en
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +55,9 @@ back: by itself it keeps a third of it."""
 GIVE_BACK_EVERY_S = 30.0
 """Seconds until it is asked in any case. Much else takes memory and frees it: connections, names, subscriptions."""
 
+MANY = 10_000
+"""With more watchdogs than this the garbage collector does not scan them."""
+
 Publish = Callable[[Event], None]
 
 
@@ -81,6 +85,7 @@ class Resources:
         self._reserve: bytearray | None = bytearray(RESERVE)
         self._faults = 0
         """MemoryErrors that were seen"""
+        self._many = MANY
         self._may_shed = 0
         found = memory_limit.room()
         left = 0 if found is None else (found[1] - found[0]) // MEMORY_SHARE
@@ -103,6 +108,10 @@ class Resources:
 
     def turn(self, real: float) -> None:
         """Look at both. ``real``: monotonic time, seconds."""
+        if (count := len(self._driver.engine)) > self._many:
+            # To scan a million for cycles, which they do not have, takes a second. What is released is still freed.
+            self._many = count * 5 // 4
+            gc.freeze()
         if real >= self._next or self._guard.memory_errors != self._faults:
             self._next = real + CHECK_S
             self._guard.run(Place.RESOURCES, self._look_at_memory, real)

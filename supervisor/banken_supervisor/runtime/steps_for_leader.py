@@ -2,7 +2,8 @@
 
 Belongs to the loop's thread, but for ``permits``. It is this member's own config that says what a step is: the
 leader names the watchdog and the step, and nothing else. Each run of a step is done once; what became of it is
-remembered for whoever asks.
+remembered for whoever asks. One that was dropped before it began was not done: it may be begun again, for this
+leader or the next one.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from banken_supervisor.actions.dispatcher import Dispatcher, incident_of
+from banken_supervisor.actions.keyed_executor import STOPPED
 from banken_supervisor.actions.target import ActionReport, ActionTarget, StopReason
 from banken_supervisor.control.leader_steps import Asked, RunKey
 from banken_supervisor.coordination.leadership_thread import View
+from banken_supervisor.coordination.roles import Role
 from banken_supervisor.engine.driver import Driver
 from banken_supervisor.engine.effects import EventType, RunCallback, RunStep
 from banken_supervisor.engine.ended_by_ladder import ENDS
@@ -31,6 +34,13 @@ class _Run:
     fence: int
     report: ActionReport | None = None
     """None: it has not ended"""
+    is_told: bool = False
+    """whether its leader has heard what became of it"""
+
+    @property
+    def was_dropped(self) -> bool:
+        """Whether it was not begun, and is due again."""
+        return self.report is not None and self.report.type is EventType.ACTION_DROPPED
 
 
 @dataclass(eq=False)
@@ -42,40 +52,64 @@ class StepsForLeader:
     _dispatcher: Dispatcher
     _is_here: Callable[[Record], bool]
     _runs: dict[RunKey, _Run] = field(default_factory=dict)
+    _stops: bool = False
 
     def do(self, asked: Asked) -> dict[str, Any]:
         """Begin it. ``taken``: it was begun, now or before. ``here``: whether its process is here; ``why`` it is
-        not done."""
-        if asked.key in self._runs:
+        not done. ``stops``: this member is about to end, and may be back soon."""
+        run = self._runs.get(asked.key)
+        if run is not None and not run.was_dropped:
             return {"taken": True, "here": True, "why": None}
         record = self._driver.engine.get(asked.name)
         if record is None or not self._is_here(record):
             return {"taken": False, "here": False, "why": "its process is not here"}
+        if self._stops:
+            return {"taken": False, "here": True, "why": STOPPED, "stops": True}
         if (why := self._refusal(asked, record)) is not None:
             return {"taken": False, "here": True, "why": why}
         self._begin(asked, record)
         return {"taken": True, "here": True, "why": None}
 
     def did(self, key: RunKey, end: StopReason | None) -> dict[str, Any]:
-        """What became of it. ``end``: why nothing more is to be waited for."""
+        """What became of it. ``end``: why nothing more is to be waited for. ``dropped``: it was not begun, and may
+        be asked for again; ``stops``: not of this member, which is about to end."""
+        found = {"known": True, "done": False, "ok": False, "skipped": False, "text": "", "stops": self._stops}
         run = self._runs.get(key)
         if run is None:
-            return {"known": False, "done": False, "ok": False, "skipped": False, "text": ""}
+            return found | {"known": False}
         report = run.report
         if report is None:
             if end is not None:
                 self._dispatcher.executor.cancel(run.name, key.incident, end)
-            return {"known": True, "done": False, "ok": False, "skipped": False, "text": ""}
-        skipped = report.type in (EventType.ACTION_SKIPPED, EventType.ACTION_DROPPED)
-        return {
-            "known": True, "done": True, "ok": report.type is EventType.ACTION_DONE, "skipped": skipped,
-            "text": report.text, "data": report.data,
+            return found
+        run.is_told = True
+        is_skipped = run.was_dropped or report.type is EventType.ACTION_SKIPPED
+        return found | {
+            "done": True, "ok": report.type is EventType.ACTION_DONE, "skipped": is_skipped,
+            "dropped": run.was_dropped, "text": report.text, "data": report.data,
         }  # fmt: skip
+
+    def stop(self) -> None:
+        """This member is about to end: what waits is dropped, and what runs waits no longer."""
+        self._stops = True
+        for key, run in self._awaited():
+            self._dispatcher.executor.cancel(run.name, key.incident, StopReason.STOPPING)
+
+    def is_awaited(self) -> bool:
+        """Whether the leader has not heard yet what became of a step."""
+        return bool(self._awaited())
+
+    def _awaited(self) -> list[tuple[RunKey, _Run]]:
+        """Those of which the leader, another member, has not heard the end."""
+        view = self._view()
+        if view.role is Role.LEADER:
+            return []
+        return [each for each in self._runs.items() if each[1].fence == view.leader_term and not each[1].is_told]
 
     def takes(self, report: ActionReport) -> bool:
         """What became of an action. True: it was the leader's, who tells of it."""
         run = self._runs.get(_key_of(report.target))
-        if run is None:
+        if run is None or run.was_dropped:  # then this member leads now, and has begun it itself
             return False
         run.report = report
         return True
@@ -85,7 +119,7 @@ class StepsForLeader:
         run = self._runs.get(_key_of(target))
         if run is None or run.report is not None:
             return None
-        return self._is_older(run.fence) is None
+        return not self._stops and self._is_older(run.fence) is None
 
     def _refusal(self, asked: Asked, record: Record) -> str | None:
         """Why this is not done, though its process is here."""

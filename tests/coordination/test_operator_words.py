@@ -21,12 +21,13 @@ from banken_supervisor.coordination.records import (
     pack,
     pack_failure,
     unpack_failure,
+    unpack_word,
 )
 from banken_supervisor.coordination.store import Away, Store
 from banken_supervisor.engine.registry import NO_WORDS, Words
 from banken_supervisor.runtime import operator_words
 from banken_supervisor.runtime.operator_failures import AGAIN_S, OperatorFailures
-from banken_supervisor.runtime.operator_words import EARLY_S, TAKEN_S, OperatorWords
+from banken_supervisor.runtime.operator_words import EARLY_S, TAKEN_S, OperatorWords, Process
 
 from .memory_store import MemoryEngine
 
@@ -199,6 +200,39 @@ def test_a_name_that_this_member_does_not_know_may_have_an_incident(
     engine.store("x").transact({}, {CLAIMS + "w": b"x"}, (), 1.0)
     assert member.say(kind, "w", *args) is None
     assert WORDS + "w" in engine.items
+
+
+def test_a_release_says_whose_the_watchdog_was(engine: MemoryEngine) -> None:
+    """Another one's it is not; an older banken's word says nothing of that, nor does one of nobody's. Of a
+    word whose age this member cannot tell by the store, the clock decides."""
+    one, two, asked = Said(engine), Said(engine, "m2"), list[tuple[str, Process, float]]()
+    for each in (one, two):
+        each.watched.update(w=True, nobodys=True)
+        each.words.read()
+        each.words._process_of = {"w": (5, 70, b"abcd")}.get  # type: ignore[assignment]
+    two.words._is_next = lambda *what: bool(asked.append(what)) or True  # type: ignore[func-returns-value]
+    one.say(Kind.RELEASE, "w")
+    two.age = 0.0, 7.0
+    two.words.read()
+    assert [each.kind for each in one.told] == [Kind.RELEASE]
+    assert [each.kind for each in two.told] == [Kind.RESUME]
+    assert asked == [("w", (5, 70, b"abcd"), 7.0)]
+    two.age = 0.0, inf
+    one.say(Kind.RELEASE, "w")
+    two.words.read()
+    assert 0.0 <= asked[-1][2] < 60.0
+    older = pack(kind="release", seconds=None, member="m1", at=1e9)
+    engine.store("m1").transact({}, {WORDS + "w": older}, (), 1.0)
+    one.say(Kind.RELEASE, "nobodys")
+    two.words.read()
+    assert [each.kind for each in two.told[2:]] == [Kind.RELEASE, Kind.RELEASE]
+    assert len(asked) == 2
+
+
+def test_a_word_of_no_process_is_no_word_of_bankens() -> None:
+    for process in ("text", [1, 2], [1, 2, "text"], 5):
+        with pytest.raises(Foreign):
+            unpack_word(pack(kind="release", seconds=None, member="m1", at=1e9, process=process))
 
 
 def test_what_is_a_hosts_alone_is_no_matter_of_the_cluster(engine: MemoryEngine) -> None:

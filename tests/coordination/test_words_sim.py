@@ -308,3 +308,83 @@ def test_a_pause_that_was_read_late_and_ended_too_early_ends_with_no_other(world
     world.run(SETTLED_S)
     found = [each.driver.engine.table.by_name["w-0"].state for each in world.machines if each is not last]
     assert found == [State.PAUSED, State.PAUSED]
+
+
+@pytest.mark.parametrize("missed", ["cut off", "stood still"])
+@pytest.mark.parametrize("how", ["it had died", "it ended in order later", "it was paused", "it was not heard"])
+@pytest.mark.parametrize("skew", [-3600.0, 0.0, 3600.0])
+@pytest.mark.parametrize("next_dies", [False, True])
+def test_a_release_that_is_read_late_is_not_the_next_workers(
+    world: World, missed: str, how: str, skew: float, next_dies: bool
+) -> None:
+    """The next worker of that name is watched on by who reads it then, and is not paused as the former one was."""
+    guest, first, last = "g-0", world.machines[0], world.machines[2]
+    last.skew = skew
+    if how != "it was not heard":
+        world.guests.come(guest)
+        world.run(2.0)
+    if how == "it was paused":
+        say(world, first, Kind.PAUSE, guest, 0.0)
+    if missed == "cut off":
+        cut_off(world, last)
+    else:
+        world.run(2.0)
+        world.stop(last)
+    if how == "it was not heard":
+        world.deaf.add((guest, last.name))
+        world.guests.come(guest)
+        world.run(2.0)
+    if how != "it ended in order later":
+        world.guests.die(guest)
+        world.run(1.0)
+    say(world, first, Kind.RELEASE, guest)
+    if how == "it ended in order later":
+        world.guests.go(guest)
+        world.run(1.0)
+    world.deaf.clear()
+    world.guests.come(guest)
+    world.run(1.0)
+    with mock.patch.object(last.cluster.words, "_apply"):
+        if missed == "stood still":
+            world.go_on(last)
+        world.run(1.0)
+    record = last.driver.engine.get(guest)
+    assert record is not None
+    if next_dies:
+        world.guests.die(guest)
+        world.run(4.0)
+    world.engine.cut_off.clear()
+    world.on(last, last.cluster.words.read)
+    world.run(SETTLED_S)
+    assert last.driver.engine.get(guest) is record
+    if next_dies:
+        assert world.leader().driver.engine.table.by_name[guest].is_down
+    else:
+        assert states(world, guest) == {State.ALIVE}
+
+
+@pytest.mark.parametrize("skew", [-3600.0, 0.0, 3600.0])
+@pytest.mark.parametrize("lives", [True, False])
+@pytest.mark.parametrize("is_late", [True, False])
+def test_a_release_of_who_is_still_there_is_done_by_all(
+    world: World, skew: float, lives: bool, is_late: bool
+) -> None:
+    """Whether it is read late or at once, and whatever the clocks say. Who lives is watched again with its next
+    feed."""
+    guest, first, last = "g-0", world.machines[0], world.machines[2]
+    last.skew = skew
+    world.guests.come(guest)
+    world.run(2.0)
+    before = [each.driver.engine.get(guest) for each in world.machines]
+    if is_late:
+        cut_off(world, last)
+    if not lives:
+        world.guests.die(guest)
+        world.run(0.5)
+    say(world, first, Kind.RELEASE, guest)
+    if is_late:
+        world.run(3.0 * world.ttl)
+    world.engine.cut_off.clear()
+    world.run(SETTLED_S)
+    assert states(world, guest) == ({State.ALIVE} if lives else {None})
+    assert all(each.driver.engine.get(guest) is not old for each, old in zip(world.machines, before, strict=True))

@@ -87,6 +87,9 @@ class Word(NamedTuple):
     """to whom it was said"""
     at: float
     """wall clock"""
+    process: tuple[int, int, bytes] | None = None
+    """whose the watchdog was then, as far as that member knew: pid, start and random part; None: nobody's, or an
+    older banken's word"""
 
 
 class Failure(NamedTuple):
@@ -196,7 +199,10 @@ def unpack_word(value: bytes) -> Word:
     """The word by this value. Foreign."""
     found = unpack(value)
     try:
-        return _checked(Word(**{each: found[each] for each in Word._fields}), (str, _NUMBER | None, str, _NUMBER))
+        if (process := found.get("process")) is not None:
+            process = _checked(tuple(process), (int, int, bytes))
+        word = Word(found["kind"], found["seconds"], found["member"], found["at"], process)
+        return _checked(word, (str, _NUMBER | None, str, _NUMBER, tuple | None))
     except ODD:
         raise Foreign("no word of banken's") from None
 

@@ -191,6 +191,15 @@ class Registry:
         elif pauses and not here:
             self.said_to_all.add(name)
 
+    def is_next(self, name: str, process: tuple[int, int, bytes], most: float, now: float) -> bool:
+        """Whether this is another worker's than ``process``'s, whose it was when an operator released it, and was
+        fed in these ``most`` seconds, in which that was. ``process``: without its boot id."""
+        record = self._table.by_name.get(name)
+        if record is None or record.owner is None or self.age(record.fed_at, now) >= most:
+            return False
+        pool = () if record.details is None else record.details.members or ()
+        return all(each[1:] != process for each in (record.owner, *pool))
+
     def begin(self) -> None:
         """The registry of another member begins to be read."""
         self._absent, self._told_of = {}, {}

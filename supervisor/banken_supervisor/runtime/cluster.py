@@ -42,7 +42,7 @@ from banken_supervisor.runtime.incident_terms import Terms
 from banken_supervisor.runtime.members import Members
 from banken_supervisor.runtime.open_incidents import OpenIncidents
 from banken_supervisor.runtime.operator_failures import OperatorFailures
-from banken_supervisor.runtime.operator_words import OperatorWords
+from banken_supervisor.runtime.operator_words import OperatorWords, Process
 from banken_supervisor.runtime.orderly_end import GIVE_BACK_SHARE, OrderlyEnd
 from banken_supervisor.runtime.registry_reading import LATE_TTLS, RegistryReading
 from banken_supervisor.runtime.revision_times import RevisionTimes
@@ -101,6 +101,7 @@ class Cluster:
         self.words = OperatorWords(
             self.settings.member, self._store, self._limit, self._take_word, self._take_former, self._age_of,
             lambda: self.view.away, self._is_shared, lambda: self._failures.read(),
+            self._process_of, self._is_next,
         )  # fmt: skip
         self._failures = OperatorFailures(
             self._store, self._limit, self._take_word,
@@ -332,6 +333,17 @@ class Cluster:
             if message.args[0]:
                 self.words.was_late(name)
         driver.engine.tell(message, driver.now, driver.out)
+
+    def _process_of(self, name: str) -> Process | None:
+        record = self._driver.engine.get(name)
+        return None if record is None or record.owner is None else record.owner[1:]
+
+    def _is_next(self, name: str, process: Process, most: float) -> bool:
+        """If it is not, and only this member does not know the process, the others tell it."""
+        found = self._driver.engine.registry.is_next(name, process, most, self._driver.now)
+        if found:
+            self.registries.read_soon()
+        return found
 
     def _may_be_late(self, name: str) -> bool:
         """Whether the last word of this watchdog was perhaps read long after it was said."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from banken.clock import wall
 from banken.protocol.codec import encode
@@ -76,6 +76,10 @@ class _Known(NamedTuple):
     """``mod`` of the last one that was a pause"""
 
 
+Process: TypeAlias = tuple[int, int, bytes]
+"""A process, but for its host's boot id, which stands otherwise with each member: as in ``Word``."""
+
+
 class _Early(NamedTuple):
     """A pause of a watchdog that this member does not know yet."""
 
@@ -94,7 +98,8 @@ class OperatorWords:
     this member began, and has perhaps ended since. ``age``: seconds since the store had this revision, at the least
     and at the most; None: it is not known. ``away``: why the store does not answer, if it does not. ``is_shared``:
     whether this name concerns all; None: it is not watched here. ``limit``: seconds that the store may take.
-    ``wrote_failure``: a failure is in the store.
+    ``wrote_failure``: a failure is in the store. ``process_of``: whose a watchdog is. ``is_next``: whether it is
+    another one's, which was fed in these seconds.
     """
 
     member: str
@@ -106,6 +111,8 @@ class OperatorWords:
     _away: Callable[[], str | None]
     _is_shared: Callable[[str], bool | None]
     _wrote_failure: Callable[[], None] = lambda: None
+    _process_of: Callable[[str], Process | None] = lambda name: None
+    _is_next: Callable[[str, Process, float], bool] = lambda name, process, most: False
     _number: int = 0
     _outcomes: dict[int, str | None] = field(default_factory=dict)
     """by number: why it was not done; None: it was"""
@@ -158,7 +165,7 @@ class OperatorWords:
             write = partial(_write_failure, name, failure, said, self._limit)
         else:
             seconds = message.args[0] if message.args else 0.0
-            word = Word(message.kind.name.lower(), seconds or None, self.member, now)
+            word = Word(message.kind.name.lower(), seconds or None, self.member, now, self._process_of(name))
             is_known = self._is_shared(name) is not None
             write = partial(_write_word, name, word, said, self._limit, is_known=is_known)
         done = partial(self._failed if message.kind is Kind.FAIL else self._done, number, name)
@@ -321,8 +328,12 @@ class OperatorWords:
         kind, left = SHARED.get(word.kind), 0.0
         if kind is None:
             return  # a newer banken's
+        least, most = self._age(mod)
+        if kind is Kind.RELEASE and word.process is not None:
+            most = wall() - word.at if most == inf else most
+            if self._is_next(name, word.process, most):
+                kind = Kind.RESUME  # the next worker stays, and is not paused as the one before perhaps was
         if word.seconds is not None:
-            least, most = self._age(mod)
             left = word.seconds - min(max(wall() - word.at, least), most)
             if left <= 0.0:
                 return  # it is over

@@ -15,6 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -269,12 +270,14 @@ def test_an_incident_that_ended_is_not_announced_any_longer(serve: Callable[...,
 
 
 @pytest.mark.parametrize("recovered", [False, True])
+@pytest.mark.parametrize("fence", [None, 7])
 def test_where_the_supervisor_stops_it_is_tried_once_more_at_once(
-    serve: Callable[..., Server], monkeypatch: Any, recovered: bool
+    serve: Callable[..., Server], monkeypatch: Any, recovered: bool, fence: int | None
 ) -> None:
     """In the pause after an attempt: the next supervisor does not send it. The text does not say that the incident
     has ended, which is open, and the news of an end is not sent again and again without a pause either. The
-    supervisor waits for it: who does not answer then is left soon."""
+    supervisor waits for it: who does not answer then is left soon. In a cluster the next leader sends it, but for
+    the news of an end."""
     monkeypatch.setattr(module, "BACKOFF", Backoff(10.0, 20.0))
     for last, ok in ((status(200), True), (status(503), False), (_silent, False)):
         ended = IncidentEnd()
@@ -286,8 +289,9 @@ def test_where_the_supervisor_stops_it_is_tried_once_more_at_once(
         server = serve(answer)
         action = build("webhook", {"url": server.url, "timeout": 60, "retries": 9})
         began = time.monotonic()
-        done = run(action, subject(recovered=recovered), None, ended)
+        done = run(action, replace(subject(recovered=recovered), fence=fence), None, ended)
         assert (done.ok, len(server.seen)) == (ok, 2)
+        assert done.data.get(CUT, False) is (not ok and fence is not None and not recovered)
         assert ok or "not tried again, for the supervisor stops" in done.text
         assert time.monotonic() - began < 8
 

@@ -78,6 +78,13 @@ def test_what_was_not_done_is_begun_again_if_the_incident_comes_back(
     assert [each.ended for each in claim.begun] == [runs == 1]
 
 
+def test_what_is_left_half_done_while_this_member_ends_is_the_next_leaders() -> None:
+    """A webhook between two attempts, say: it has begun, and is not known to have ended."""
+    bench = Bench()
+    bench.acted(EventType.ACTION_FAILED, {CUT: True})
+    assert bench.work.get("w") == CLAIM
+
+
 def run_of(step: int, run: int = 1, *, ended: bool = False) -> Begun:
     return Begun(step, run, "exec", 1001.0, ended)
 

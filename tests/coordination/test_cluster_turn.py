@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -15,8 +16,10 @@ from banken.control import Events
 from banken.protocol.incidents import Cause, Incident
 from banken.protocol.messages import Declaration
 from banken_supervisor import Supervisor
+from banken_supervisor.actions import Action, ActionContext, Outcome
 from banken_supervisor.actions.target import ActionReport, ActionTarget
 from banken_supervisor.coordination.records import CLAIMS, Begun, Claim, unpack_claim
+from banken_supervisor.engine.digest import Limits
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Policy
@@ -149,6 +152,71 @@ def test_a_step_that_is_decided_and_not_begun_is_dropped_before_another_one_lead
             words=None, close=close, end=OF_NOBODY,
         )  # fmt: skip
     assert order == [EventType.ACTION_DROPPED, "close"]
+
+
+class Teller(Action):
+    """An action of the user's own that tells people."""
+
+    name = "tell"
+    recipient = "people"
+    told: ClassVar[list[bool]] = []
+
+    def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
+        self.told.append(target.recovered)
+        return Outcome(True, "told")
+
+
+class Holder(Action):
+    """What comes after it waits, until the supervisor stops."""
+
+    name = "hold"
+
+    def run(self, target: ActionTarget, context: ActionContext, ended: threading.Event) -> Outcome:
+        return Outcome(ended.wait(20.0))
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("waits_for", ["others", "its turn"])
+@pytest.mark.parametrize("fence", [5, None])
+def test_a_message_that_waits_is_the_next_leaders_to_send(
+    address: str, tmp_path: Path, waits_for: str, fence: int | None
+) -> None:
+    """It is dropped before that one leads, and not after. Of this supervisor alone it is sent now."""
+    supervisor, order = Supervisor(address, journal=tmp_path / "j.db"), list[Any]()
+    Teller.told.clear()
+    here = "coordination.test_cluster_turn"
+    steps = (Step(f"{here}:Teller"),) if waits_for == "others" else (Step(f"{here}:Holder"), Step(f"{here}:Teller"))
+
+    def acted(report: ActionReport) -> None:
+        if report.action == "tell":
+            order.append(report.type)
+
+    def close(wait: float) -> bool:
+        order.append("close")
+        loop.dispatcher.executor.permits = lambda target: target.fence is None
+        return True
+
+    with supervisor:
+        _declared(supervisor)
+        loop: Any = supervisor._loop
+        loop.dispatcher.fence_of = lambda incident: fence
+        loop.dispatcher.notices.limits = Limits(window=60.0)
+        supervisor.policy("w", Policy(Declaration(0.2, 60.0, 0.2), Ladder(steps)))
+        if waits_for == "others":
+            until(lambda: loop.dispatcher.notices.patience(0.0) is not None, "it waits for others")
+        else:
+            until(lambda: loop.dispatcher.executor.counts()["queued"], "it waits for its turn")
+        loop.messages.cluster = SimpleNamespace(
+            for_leader=SimpleNamespace(takes=lambda report: False), steps=SimpleNamespace(acted=acted)
+        )
+        loop.cluster = SimpleNamespace(
+            start=lambda: None, turn=lambda: None, look=lambda: None, patience=lambda: None, state=lambda: None,
+            words=None, close=close, end=OF_NOBODY,
+        )  # fmt: skip
+    if fence is None:
+        assert (order, Teller.told) == (["close", EventType.ACTION_DONE], [False])
+    else:
+        assert (order, Teller.told) == ([EventType.ACTION_DROPPED, "close"], [])
 
 
 def test_a_store_that_hangs_makes_the_end_no_longer() -> None:

@@ -148,8 +148,10 @@ class Executor:
 
     def stop(self) -> None:
         """The supervisor stops: nothing begins but messages to people, and what runs waits no longer. What begins
-        until ``close`` is told then."""
-        dropped = self._jobs.drop(None, lambda job: job.about.action.recipient is None)
+        until ``close`` is told then. A message about a cluster's open incidents is the next leader's."""
+        dropped = self._jobs.drop(
+            None, lambda job: job.about.action.recipient is None or job.about.target.is_next_leaders
+        )
         self._tell_dropped(dropped, STOPPED)
         for job in self._jobs.begun():
             self._ended(job.about).end(StopReason.STOPPING)

@@ -151,8 +151,12 @@ class Dispatcher:
                 return
 
     def stop(self) -> None:
-        """The loop has ended: no step begins any more. The news of an end waits for ``close``."""
+        """The loop has ended: no step begins any more. The news of an end waits for ``close``, and so do messages
+        to people, but for those that are the next leader's of a cluster."""
         self.executor.stop()
+        self._take_notices()
+        for action, target in self.notices.give_back():
+            self._report(ActionReport(EventType.ACTION_DROPPED, action.name, target, STOPPED))
         left, self._waiting = self._waiting, deque(each for each in self._waiting if isinstance(each, EndIncident))
         for each in left:
             if not isinstance(each, EndIncident):

@@ -20,7 +20,7 @@ class Notifications:
         self.limits = Limits()
         """in force for notices that are added from now on"""
         self._executor = executor
-        self._folds: dict[Hashable, Fold[Notice]] = {}
+        self._folds: dict[tuple[str, Hashable, bool, bool], Fold[Notice]] = {}
         """by recipient: notices of incidents that were opened, or of their ends. The key is also the lane in which
         folded messages go out one after the other"""
         self._unsent: dict[Hashable, list[Notice]] = {}
@@ -68,6 +68,13 @@ class Notifications:
                     found = True
         return found
 
+    def give_back(self) -> list[Notice]:
+        """Take out those that the next leader of a cluster sends."""
+        folds = [fold for (_, _, recovered, is_alone), fold in self._folds.items() if not (recovered or is_alone)]
+        found = [notice for fold in folds for message in fold.flush() for notice in message]
+        self._follow(found, 0.0)
+        return found
+
     def _follow(self, message: list[Notice], real: float) -> None:
         """This was sent: the news of the ends of its incidents may follow."""
         for action, target in message:
@@ -85,5 +92,5 @@ class Notifications:
             self._executor.submit([action], replace(first, others=others), lane)
 
 
-def _due(each: tuple[Hashable, Fold[Notice]]) -> float:
+def _due(each: tuple[object, Fold[Notice]]) -> float:
     return each[1].due() or 0.0

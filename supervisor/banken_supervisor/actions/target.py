@@ -54,6 +54,12 @@ class ActionTarget:
     others: tuple[ActionTarget, ...] = ()
     """further incidents that the same message covers: only for an action with a ``recipient``"""
 
+    @property
+    def is_next_leaders(self) -> bool:
+        """Whether another member of a cluster does this, if it is not begun here. The news of an end is nobody
+        else's."""
+        return self.fence is not None and not self.recovered
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

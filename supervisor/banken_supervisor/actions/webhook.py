@@ -150,7 +150,8 @@ class Webhook(Action, options.Table):
             if not answer.again:
                 return Outcome(False, where, data)
             if is_last:
-                return Outcome(False, f"{where}; not tried again, for {ended.text}", data)
+                cut = {CUT: True} if target.is_next_leaders else {}
+                return Outcome(False, f"{where}; not tried again, for {ended.text}", data | cut)
             if attempts > self.retries:
                 return Outcome(False, f"{where}; given up after {attempts} attempts", data)
             # Jitter, not cryptography: many supervisors must not come back at the same moment.

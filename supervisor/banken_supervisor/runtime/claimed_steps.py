@@ -118,7 +118,7 @@ class ClaimedSteps:
         if report.type is EventType.ACTION_DROPPED:
             self._dropped[key] = target.incident.name
             self._give_back(target.incident.name, claim)
-        else:
+        elif was_done:
             self._end(target.incident.name, claim, target.step, target.run)
 
     def give_back(self) -> None:

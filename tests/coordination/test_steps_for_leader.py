@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +24,7 @@ from banken_supervisor.engine.engine import Engine
 from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.rules import Rules
+from banken_supervisor.runtime.orderly_end import ASKED_S, OrderlyEnd
 from banken_supervisor.runtime.steps_for_leader import StepsForLeader
 from recovery_kit import until
 
@@ -184,3 +186,20 @@ def test_who_does_not_ask_any_more_is_not_waited_for(bench: Bench, of_another: s
     bench.steps.stop()
     assert not bench.steps.is_awaited()
     assert bench.did(0)["done"] is False
+
+
+def test_the_leader_is_waited_for_for_a_moment(bench: Bench) -> None:
+    """And then not at all: programs that are stopped may take longer."""
+    nothing: Any = None
+    end = OrderlyEnd(nothing, nothing, nothing, bench.steps)
+    assert (end.is_awaited(), end.patience(time.monotonic())) == (False, None)
+    bench.do(0)
+    until(lambda: Doer.ran == [0], "it runs")
+    began = time.monotonic()
+    end.begin()
+    assert end.is_awaited()
+    assert 0.0 < (end.patience(began) or 0.0) <= ASKED_S + 0.1
+    until(lambda: not end.is_awaited(), "it is waited for no longer")
+    assert time.monotonic() - began < ASKED_S + 1.0
+    assert end.patience(began + 60.0) is None
+    assert bench.did(0)["known"]

@@ -62,7 +62,8 @@ class OrderlyEnd:
 
     def patience(self, now: float) -> float | None:
         """Seconds until the leader is not waited for any more; None: it is not. ``now``: monotonic time."""
-        return None if self._asked_until is None else max(0.0, self._asked_until - now)
+        until = self._asked_until
+        return None if until is None or until <= now else until - now
 
     def give_back(self, until: float) -> None:
         """Write what was not begun, and what has ended, while that can be: the next leader reads it at once."""

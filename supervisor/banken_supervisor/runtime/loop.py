@@ -197,7 +197,7 @@ class Loop:
                 guard.rest()
         guard.run(Place.OUTER_WATCHDOGS, self.outer.close)
         self.publish(Event(EventType.STOPPING, None, {"pid": os.getpid()}))
-        self._effects.stop()  # before a cluster is told: until then its incidents are this member's
+        guard.run(Place.ACTIONS, self._effects.stop)  # before a cluster is told: until then they are this member's
 
     def stop(self) -> dict[str, Any]:
         """Stop after this turn; with ``ends_programs`` when all programs have ended; in a cluster when its leader

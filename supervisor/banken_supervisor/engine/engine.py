@@ -207,8 +207,10 @@ class Engine:
             return refusal
         member = members.member_of(record, message.identity)
         extended = None if member is None else member.extended_until
-        is_held = record.name in self._lifecycle.gate.held
-        if member is not None and members.keep_aside(record, member, message, now, is_held=is_held):
+        held = self._lifecycle.gate.held.get(record.name)
+        cause = None if held is None else held.what.cause
+        is_aside = member is not None and members.is_aside(record, member, message, cause)
+        if member is not None and is_aside and members.keep_aside(member, message, now):
             if member.extended_until != extended:
                 self.table.mark_changed(record)
             return None
@@ -218,7 +220,8 @@ class Engine:
         if theirs and (message.declaration is not None or message.identity is not None):
             self._declarations.update(record, message, out)
         if member is not None and record.declaration.feeders is Feeders.EACH:
-            members.show(record, member)
+            if not (is_aside and record.is_down):
+                members.show(record, member)
         elif member is not None and kind in members.PROOFS:
             record.owner = member.process  # whoever fed it last is looked at after a verdict
         if kind is not Kind.DECLARE:  # the watchdog is known by now; a declaration is no feed
@@ -231,8 +234,9 @@ class Engine:
                 self.table.know_frame(record, frame)
             elif member is not None and member.joined:
                 self.table.know_frame(record, frame, member)
-        if member is not None and not alone and record.state is State.ALIVE:
-            members.keep(record, member)
+        if member is not None and not alone and record.state in (State.ALIVE, State.PAUSED):
+            if record.owner == member.process:
+                members.keep(record, member)
             members.show_first(record)
             self.table.arm(record)
         return None

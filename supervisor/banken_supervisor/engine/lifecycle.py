@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
+from banken.protocol.incidents import Cause
 from banken_supervisor.engine import members
 from banken_supervisor.engine.claim_gate import Gate
 from banken_supervisor.engine.descriptions import process_data
@@ -121,6 +122,8 @@ class Lifecycle:
     def _open_incident(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         assert what.cause is not None
         due = now if what.due is None else what.due
+        if what.cause is Cause.NO_PROGRESS:
+            members.show_mover(record)
         spent = self._incidents.open(record, what.cause, due, now, out, what.reason, what.incident)
         if (incident := record.detailed().open_incident) is not None:
             incident.death = what.death

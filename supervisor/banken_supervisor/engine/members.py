@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from math import inf
 
+from banken.protocol.incidents import Cause
 from banken.protocol.limits import is_section
 from banken.protocol.messages import Feeders, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.record import ENDED, JOINS_AFTER, Details, Member, Record
@@ -108,6 +109,23 @@ def is_of_another(record: Record, member: Member, *, is_held: bool = False) -> b
     return about is not None and about is not member and about.joined
 
 
+def is_aside(record: Record, member: Member, message: Message, held: Cause | None) -> bool:
+    """Whether this is said in an incident of another process. ``held``: the cause of a verdict that is none yet.
+    The progress value is the name's: whoever moves it ends an incident for want of that."""
+    cause = record.detailed().cause if record.is_down else held
+    is_note = cause is Cause.NO_PROGRESS and message.kind is Kind.NOTE
+    if is_note and message.args[0] not in (None, record.detailed().progress):
+        return False
+    return is_of_another(record, member, is_held=held is not None)
+
+
+def show_mover(record: Record) -> None:
+    """The progress value stands still: show the process that moved it last."""
+    mover = None if record.details is None else member_of(record, record.details.moved_by)
+    if mover is not None and record.declaration.feeders is Feeders.EACH:
+        show(record, mover)
+
+
 def show(record: Record, member: Member) -> None:
     """The record's last feed, owner and scope are this process's, and so is what it is allowed. Before the first
     feed of all, what is allowed is the name's."""
@@ -130,17 +148,19 @@ def keep(record: Record, member: Member) -> None:
         member.unsure, member.held_until = details.unsure, details.held_until
 
 
-def keep_aside(record: Record, member: Member, message: Message, now: float, *, is_held: bool) -> bool:
-    """Whether this is the word of a process that lives while there is an incident of another one; and that alone
-    becomes of it."""
-    if not (message.kind in PROOFS or message.kind is Kind.EXTEND):
-        return False
-    if not is_of_another(record, member, is_held=is_held):
-        return False
+def keep_aside(member: Member, message: Message, now: float) -> bool:
+    """What a process says in an incident of another one is kept for it. False: it is more than that it lives."""
     if message.kind is Kind.EXTEND:
         member.extended_until = now + message.args[0]
-    else:
-        member.fed_at, member.extended_until = now, None
+        return True
+    if message.kind not in PROOFS:
+        return False
+    member.fed_at, member.extended_until = now, None
+    member.work_due = member.scope = None
+    member.unsure, member.held_until = 0.0, None
+    if message.kind is Kind.WORK:
+        seconds, scope = message.args
+        member.work_due, member.scope = inf if seconds is None else now + seconds, scope
     return True
 
 
@@ -184,9 +204,11 @@ def take_out(table: Table, record: Record, member: Member, now: float) -> None:
     details = record.detailed()
     if details.members is not None:
         details.members.pop(member.process, None)
-        if record.owner == member.process and details.members:
-            record.owner = next(reversed(details.members))  # who is looked at after a verdict
-        if record.owner != member.process:
+        if not details.members:
+            record.owner = member.process  # the last one: its end is the name's
+        elif record.owner == member.process:
+            _find_owner(table, record, details.members)
+        if details.members:
             table.lose(member.process)
     if details.leaving is not None:
         details.leaving.pop(member.process, None)
@@ -195,6 +217,15 @@ def take_out(table: Table, record: Record, member: Member, now: float) -> None:
     if record.declaration.feeders is Feeders.EACH and record.state is State.ALIVE:
         drop(record, member, now)
         table.arm(record)
+
+
+def _find_owner(table: Table, record: Record, left: dict[ProcessIdentity, Member]) -> None:
+    """The owner is gone. An incident that is about it is about none of the others: any of them ends it, and no
+    step is done to them."""
+    if not record.is_down or record.declaration.feeders is not Feeders.EACH:
+        record.owner = next(reversed(left))  # who is looked at after a verdict
+    elif table.watches(record.owner):
+        record.owner = None  # it has released the name, and lives
 
 
 def drop(record: Record, member: Member, now: float) -> None:
@@ -244,3 +275,4 @@ def start_again(record: Record, now: float) -> None:
             member.unsure, member.held_until = details.unsure, details.held_until
             if member.work_due != inf:
                 member.work_due = member.scope = None
+    show_first(record)

@@ -95,7 +95,7 @@ class MessageKinds:
             details.status = status
         if progress is not None and (progress != details.progress or details.progress_at is None):
             details.moved_at = details.moved_at if details.progress is None else now
-            details.progress, details.progress_at = progress, now
+            details.progress, details.progress_at, details.moved_by = progress, now, message.identity
         self._feed(record, message, now, out)
 
     def _work(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
@@ -139,6 +139,11 @@ class MessageKinds:
     def _fail(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
         if message.identity is not None and record.is_judged and self._on_purpose.excuses(record, now, out):
             out.append(Event(EventType.FAILED, record.name, {"reason": message.args[0]}))
+            return
+        member, incident = members.member_of(record, message.identity), record.detailed().open_incident
+        if member is not None and incident is not None and members.is_of_another(record, member):
+            data = {"reason": message.args[0], "incident": incident.id, "pid": member.process.pid}
+            out.append(Event(EventType.FAILED, record.name, data))
             return
         what = Occurrence(Trigger.FAIL, cause=Cause.FAILED, reason=message.args[0])
         self._lifecycle.apply(record, what, now, out)

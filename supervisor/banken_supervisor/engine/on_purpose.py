@@ -196,11 +196,11 @@ class OnPurpose:
         gone = [each for each in members.values() if table.program_of(each.process) == program]
         if record.stopped_with is not None or sum(map(table.watches, members)) <= len(gone):
             return False
-        shown = record.owner
+        is_about_gone = record.owner in [each.process for each in gone]
         for member in gone:
             record.detailed().displace(member.process, ENDED)
             take_out(table, record, member, now)
-        if record.is_down and record.owner != shown and record.declaration.feeders is Feeders.EACH:
+        if record.is_down and is_about_gone and record.declaration.feeders is Feeders.EACH:
             self._lifecycle.await_feed(record, STOPPED, now, out)  # the incident was about one of them
             self._lifecycle.apply(record, Occurrence(Trigger.REBORN), now, out)
         return True

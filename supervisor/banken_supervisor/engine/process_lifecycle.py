@@ -17,7 +17,7 @@ from banken_supervisor.engine.ended_by_ladder import was_ended_by_ladder
 from banken_supervisor.engine.exit_status import end_text
 from banken_supervisor.engine.heirs import hand_back, heir_of
 from banken_supervisor.engine.lifecycle import Lifecycle
-from banken_supervisor.engine.members import is_part_of, member_of, show_first, take_out
+from banken_supervisor.engine.members import is_of_another, is_part_of, member_of, show_first, take_out
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.record import ENDED, Details, Record
@@ -138,6 +138,8 @@ class ProcessLifecycle:
                 self._table.mark_changed(record)
             elif record.declaration.feeders is Feeders.EACH and record.state is State.ALIVE:
                 details.work_due = until  # it is this one that the record shows
+        elif (member := member_of(record, process)) is not None and is_of_another(record, member):
+            member.work_due = now + max(record.declaration.timeout, LEAVING_S)
 
     def released(self, record: Record, process: ProcessIdentity | None, now: float, out: list[Effect]) -> None:
         """Watch it no longer; ``process`` says so, None: an operator does.

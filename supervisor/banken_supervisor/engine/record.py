@@ -139,6 +139,8 @@ class Details:
     """when progress last changed; None before the first value"""
     moved_at: float | None = None
     """when it was last seen to change. Another ``progress_at`` is the first value's, or what a restart allowed"""
+    moved_by: ProcessIdentity | None = None
+    """who changed it last"""
     displaced: Mapping[ProcessIdentity, float] = field(default_factory=lambda: _NOTHING)
     """processes that a newer one took this name from, oldest first, and when each was last heard; or ``ENDED``"""
     members: dict[ProcessIdentity, Member] | None = None

@@ -129,6 +129,22 @@ def test_what_follows_a_pause_begins_at_its_end(timeout: float, due: float, by: 
     assert due <= found <= due + 1.5
 
 
+@pytest.mark.parametrize(("length", "over"), [(100.0, RETURN_S), (303.0, 3.0)])
+def test_a_short_timeout_does_not_wait_for_a_long_progress_timeout(length: float, over: float) -> None:
+    """Its pause is over as soon as it would be without that, and is not counted as silence."""
+    bench = House(w=Policy(Declaration(5.0, HOUR, 5.0, progress_timeout=600.0)))
+    bench.feed(declared=None)
+    bench.say(Kind.PAUSE, "w", length, who=None)
+    bench.crash(300.0)
+    began = bench.now
+    while bench.state() is State.PAUSED:
+        bench.run(0.25)
+    assert over <= bench.now - began <= over + 0.5
+    found = verdict_after(bench, 100.0)
+    assert found is not None
+    assert 4.0 <= found <= 6.0
+
+
 @pytest.mark.parametrize("timeout", [30.0, 90.0])
 def test_what_is_started_when_its_pause_is_over_has_its_grace(timeout: float) -> None:
     """The pause ended while the host was off. The next supervisor starts the program at once: what it allows the

@@ -36,10 +36,14 @@ _TURN_S = 1.0
 
 
 def is_long(record: Record) -> bool:
-    """Whether its present deadline outlives a restart."""
+    """Whether a present deadline of it outlives a restart."""
+    return is_silence_long(record) or (record.declaration.progress_timeout or 0.0) > LONG_S
+
+
+def is_silence_long(record: Record) -> bool:
+    """Whether that for its silence does: what is allowed a long one is not allowed a short one beside it."""
     said = record.declaration
-    limit = said.grace if record.state is State.WAITING else said.timeout
-    return LONG_S < limit < SECONDS_MAX or (said.progress_timeout or 0.0) > LONG_S
+    return LONG_S < (said.grace if record.state is State.WAITING else said.timeout) < SECONDS_MAX
 
 
 @dataclass(eq=False)

@@ -13,7 +13,7 @@ from banken_supervisor.engine.descriptions import process_data
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.feed_history import FeedHistory
 from banken_supervisor.engine.incidents import Incidents
-from banken_supervisor.engine.last_feeds import is_long
+from banken_supervisor.engine.last_feeds import is_silence_long
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.policy import NEVER
 from banken_supervisor.engine.record import Record
@@ -187,7 +187,7 @@ class Lifecycle:
     def _judge_again(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         details = record.detailed()
         since = now
-        if details.held_until is not None and is_long(record):  # it may have ended while no supervisor ran
+        if details.held_until is not None and is_silence_long(record):  # it may have ended with no supervisor there
             since = max(record.fed_at, min(details.paused_until, now))
         record.fed_at = since
         details.maintained = False

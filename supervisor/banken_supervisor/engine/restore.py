@@ -23,7 +23,7 @@ from banken_supervisor.engine.admission import Admission
 from banken_supervisor.engine.declarations import Declarations
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.incidents import RECHECK_S, Incidents, down
-from banken_supervisor.engine.last_feeds import GRACE_S, LONG_S, UNSURE_S, is_long
+from banken_supervisor.engine.last_feeds import GRACE_S, LONG_S, UNSURE_S, is_long, is_silence_long
 from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.past_steps import next_step_of, report_past_steps, spend, spent_of
 from banken_supervisor.engine.policy import HOST_OFF_COUNTS_S, NEVER, By
@@ -231,7 +231,7 @@ class Restore:
         if not _off_counts(record):
             until = max(until, now - left.host_up)
         details.paused_until, record.fed_at = until, min(until, now)
-        details.held_until = now + (GRACE_S if is_long(record) else RETURN_S)
+        details.held_until = now + (GRACE_S if is_silence_long(record) else RETURN_S)
 
     def _take_up(self, record: Record, last: PastFeed, now: float, offset: float) -> None:
         """Its long deadline goes on by its last feed."""

@@ -11,7 +11,7 @@ from banken_supervisor.engine.ladder import Ladder, Step
 from banken_supervisor.engine.policy import EXIT_ONLY, Policy
 from banken_supervisor.engine.states import State
 from banken_supervisor.engine.table import POOL_FRAMES_MAX
-from engine_kit import ALICE, BOB, ELSEWHERE, TEN, Bench, counted_bench
+from engine_kit import ALICE, BOB, ELSEWHERE, TEN, Bench, counted_bench, opened
 
 
 @pytest.fixture
@@ -77,6 +77,30 @@ def test_a_new_process_that_declares_gets_a_grace_of_its_own(bench: Bench) -> No
     assert bench.state() is State.WAITING
     bench.jump(1.1)
     assert bench.state() is State.EXPIRED
+
+
+@pytest.mark.parametrize("who", [None, ALICE])
+@pytest.mark.parametrize("feeders", list(Feeders))
+@pytest.mark.parametrize("kind", [Kind.DECLARE, Kind.EXTEND])
+def test_another_grace_begins_when_it_is_declared(
+    bench: Bench, who: ProcessIdentity | None, feeders: Feeders, kind: Kind
+) -> None:
+    """It has waited for longer than that already. The same grace, said again, gives no time; nor does another
+    timeout."""
+    long = TEN._replace(feeders=feeders)
+    short = long._replace(grace=4.0)
+    bench.say(Kind.DECLARE, who=who, declaration=long)
+    bench.jump(8.0)
+    bench.say(kind, "w", *((0.5,) if kind is Kind.EXTEND else ()), who=ALICE if kind is Kind.DECLARE else who,
+              declaration=short)  # fmt: skip
+    for _ in range(3):
+        bench.jump(1.0)
+        bench.say(Kind.DECLARE, who=who, declaration=short._replace(timeout=bench.now))
+    assert bench.state() is State.WAITING
+    bench.jump(0.9)
+    assert bench.state() is State.WAITING
+    bench.jump(0.2)
+    assert [cause for _, cause, _ in opened(bench)] == ["grace"]
 
 
 def test_the_operators_word_stands(bench: Bench) -> None:

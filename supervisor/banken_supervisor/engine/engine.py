@@ -214,6 +214,7 @@ class Engine:
             if member.extended_until != extended:
                 self.table.mark_changed(record)
             return None
+        grace = record.declaration.grace
         is_news = record.by is By.NOBODY or not record.awaited or record.stopped_with is not None
         unannounced = kind is Kind.DECLARE and is_news
         theirs = message.identity is None or message.identity == record.owner or member is not None
@@ -224,6 +225,11 @@ class Engine:
                 members.show(record, member)
         elif member is not None and kind in members.PROOFS:
             record.owner = member.process  # whoever fed it last is looked at after a verdict
+        if record.state is State.WAITING and record.declaration.grace != grace:
+            record.fed_at = now  # another grace counts from its own declaration
+            if member is not None:
+                member.fed_at = now
+            self.table.arm(record)
         if kind is not Kind.DECLARE:  # the watchdog is known by now; a declaration is no feed
             self._messages.take(record, message, now, out)
         elif unannounced and (record.state is State.WAITING or record.state is State.PAUSED):

@@ -407,3 +407,42 @@ def test_a_process_that_dies_in_a_section_alone_is_an_incident_that_ends() -> No
     assert opened(bench) == [(section, "exited", ALICE.pid)]
     assert [each["how"] for each in told(bench, "closed")] == ["ended"]
     assert bench.state(section) is None
+
+
+# -- another process takes the name before the end is judged ---------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Kind.FEED, Kind.DECLARE])
+@pytest.mark.parametrize(("status", "is_told"), [(-9, True), (3, True), (None, True), (0, False), (-15, False)])
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_death_is_told_although_another_process_has_the_name_already(
+    kind: Kind, status: int | None, is_told: bool, paused: bool
+) -> None:
+    """It is no incident: the name is the other one's. How it ended is on record, as it would be a moment later."""
+    bench = Bench()
+    feeds(bench, ALICE)
+    if paused:
+        bench.say(Kind.PAUSE, "w", 0.0, who=None)
+    bench.engine.processes.exited(ALICE, bench.now, bench.out, status)
+    if paused and not is_told:  # it was released
+        return
+    bench.say(kind, who=BOB)
+    end = {"pid": ALICE.pid} if status is None else {"pid": ALICE.pid, "status": status}
+    assert told(bench, "exited") == [end] * is_told
+    bench.jump(5.0)
+    assert (opened(bench), len(told(bench, "exited"))) == ([], is_told)
+    record = bench.engine.get("w")
+    assert record is not None
+    assert record.owner == BOB
+
+
+def test_what_died_and_is_replaced_in_one_turn_is_told_by_what_it_said() -> None:
+    """It had said which exception it dies of; and had it said that it ends, an unknown status is a clean end."""
+    for why in ("KeyError: 'x'", None):
+        bench = Bench()
+        bench.engine.processes.tells_end = lambda process: True
+        feeds(bench, ALICE)
+        bench.say(Kind.LEAVING, "w", why)
+        bench.engine.processes.exited(ALICE, bench.now, bench.out, None)
+        bench.feed(who=BOB)
+        assert len(told(bench, "exited")) == (why is not None)

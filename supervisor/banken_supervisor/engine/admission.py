@@ -220,6 +220,8 @@ class Admission:
         self, record: Record, process: ProcessIdentity, kind: Kind, now: float, out: list[Effect]
     ) -> None:
         former = record.owner
+        if former is not None:
+            self._processes.replaced(record, former, out)
         self._table.set_owner(record, process, out)
         self._observer.new_feeder(record)
         if record.details is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from banken.protocol.messages import ProcessIdentity
 from banken_supervisor.engine.effects import Event, EventType, RunCallback
 from banken_supervisor.engine.record import OpenIncident, Record
 
@@ -49,6 +50,12 @@ def incident_data(record: Record, run: RunCallback, now: float) -> dict[str, Any
 def process_data(record: Record) -> dict[str, int]:
     """The process that feeds it, where one is known."""
     return {} if record.owner is None else {"pid": record.owner.pid}
+
+
+def exited_event(record: Record, process: ProcessIdentity, status: int | None, said: dict[str, Any]) -> Event:
+    """A process has ended, and that opens no incident. ``status``: None where it is not known."""
+    known = {} if status is None else {"status": status}
+    return Event(EventType.EXITED, record.name, {**said, "pid": process.pid, **known})
 
 
 def declared_event(record: Record, by: str) -> Event:

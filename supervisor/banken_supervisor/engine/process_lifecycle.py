@@ -12,6 +12,7 @@ from math import inf
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import CLEAN, Exit, Feeders, ProcessIdentity
 from banken_supervisor.engine.clean_ends import is_clean_end, word_of
+from banken_supervisor.engine.descriptions import exited_event
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.ended_by_ladder import was_ended_by_ladder
 from banken_supervisor.engine.exit_status import end_text
@@ -232,6 +233,18 @@ class ProcessLifecycle:
             details.exited_how = None
             details.exited_at = details.exited_at if details.ended else None
 
+    def replaced(self, record: Record, process: ProcessIdentity, out: list[Effect]) -> None:
+        """Another process has the name now, and not this one: an end that is not judged yet is no incident any
+        more. One that would have been is told."""
+        details = record.details
+        if details is None or process not in (details.ended or ()):
+            return
+        status = (details.ended or {})[process]
+        is_left, why = word_of(details, process)
+        if not is_clean_end(record, status, is_left, why):
+            said = {} if why is None else {"reason": why}
+            out.append(exited_event(record, process, status, said))
+
     def restarted(self, name: str, now: float, out: list[Effect]) -> None:
         """A new process of the program behind this name has started."""
         if (record := self._table.by_name.get(name)) is not None:
@@ -337,8 +350,7 @@ class ProcessLifecycle:
             details.note_death(end_text(status, process.pid) if why is None else why)
         incident = record.incident
         if incident is not None:
-            data = {"incident": incident.id, "pid": process.pid}
-            out.append(Event(EventType.EXITED, record.name, data if status is None else {**data, "status": status}))
+            out.append(exited_event(record, process, status, {"incident": incident.id}))
         has_finished = record.state is State.PAUSED
         if incident is not None:
             has_finished = status == 0 and is_left and incident.failed_at is None

@@ -80,6 +80,10 @@ class BaseClient:
         """Which supervisor is there, by what differs for each; None: none is, or none can be lost."""
         return None
 
+    def _is_shared(self, name: str) -> bool:
+        """Whether another client of this process, which is the same one to the supervisor, feeds ``name`` there."""
+        return False
+
     def _leave(self, seconds: float) -> None:
         """Wait, at most so long, until what was handed over has left this process."""
 
@@ -174,6 +178,7 @@ class BaseClient:
 
     def release(self, name: str) -> bool:
         """Watch ``name`` no longer. One that cannot be sent now is sent before the next message of any kind.
+        Where several clients of this process feed it, the last of them releases it.
 
         What it sends has left this process when it returns (in milliseconds, at most 1 s on a busy machine), so
         that it arrives though the process is killed the next moment. So does ``fail``.
@@ -329,6 +334,9 @@ class BaseClient:
 
     def _release(self, name: str) -> bool:
         self._end_work(name)
+        if self._is_shared(name):
+            self._forget(name)
+            return True
         state = self._states.get(name) or FeedState(limits.check_name(name), None, RESOLUTION_UNDECLARED)
         frame = self._encode(state, Kind.RELEASE)
         sent = self._hand_over(state, frame, WAIT_FOR_ROOM)

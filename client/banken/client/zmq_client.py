@@ -166,6 +166,17 @@ class Client(BaseClient):
     def _place(self) -> object:
         return self._to().place()
 
+    def _is_shared(self, name: str) -> bool:
+        if len(_open) < 2 or not self._feeds(name):
+            return False
+        others = [each for each in list(_open) if each is not self and each._feeds(name)]
+        return any(other._to().text == self._to().text for other in others)
+
+    def _feeds(self, name: str) -> bool:
+        """Whether it said of ``name``, as this process, that it lives."""
+        state = None if self._anonymous else self._states.get(name)
+        return state is not None and state.is_own
+
     def _leave(self, seconds: float) -> None:
         if self._sender is not None:
             self._sender.wait_left(seconds)

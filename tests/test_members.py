@@ -287,3 +287,37 @@ def test_a_program_that_releases_its_watchdog_is_judged_by_its_end(declaration: 
     bench.engine.processes.program_ended("w", "exit status 3", bench.now)
     bench.jump(0.0)
     assert [cause for _, cause, _ in opened(bench)] == ["exited"]
+
+
+def test_a_pool_whose_processes_all_say_that_they_end_has_the_time_for_that() -> None:
+    """As a single process has it, however short the timeout is. One that does not end is found."""
+    short = POOL._replace(timeout=2.0)
+    for is_first_alone in (False, True):
+        bench = Bench()
+        bench.engine.processes.tells_end = lambda process: True
+        feeds(bench, ALICE, BOB, declaration=short, every=0.5)
+        bench.say(Kind.LEAVING, "w", None, who=ALICE, declaration=short)
+        if is_first_alone:
+            bench.jump(2.5)
+            assert bench.state() is State.EXPIRED, "the other one is silent"
+            continue
+        bench.say(Kind.LEAVING, "w", None, who=BOB, declaration=short)
+        for _ in range(9):
+            bench.jump(1.0)
+        ends(bench, ALICE, 0)
+        assert bench.state() is State.ALIVE
+        bench.jump(1.5)
+        assert [cause for _, cause, _ in opened(bench)] == ["timeout"]
+
+
+@pytest.mark.parametrize("declaration", [TEN, POOL])
+def test_a_program_s_time_to_end_is_over_with_its_last_process(declaration: Any) -> None:
+    """It is a step of it that has ended: another one has what was left of the timeout."""
+    short = declaration._replace(timeout=2.0)
+    bench = Bench()
+    bench.engine.processes.is_program = bench.engine.processes.tells_end = lambda what: True
+    feeds(bench, ALICE, declaration=short, every=0.5)
+    bench.say(Kind.LEAVING, "w", None, declaration=short)
+    ends(bench, ALICE, 0)
+    bench.jump(2.5)
+    assert bench.state() is State.EXPIRED

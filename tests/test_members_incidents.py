@@ -206,3 +206,47 @@ def test_progress_that_stands_still_is_of_the_one_that_made_it(first: ProcessIde
     bench.say(Kind.NOTE, "w", 4, None, who=ALICE, declaration=said)
     assert bench.state() is State.ALIVE
     assert not bench.engine.succession.gate.held
+
+
+def test_who_is_left_after_the_end_of_an_idle_one_in_a_pause_is_waited_for() -> None:
+    """It was heard once, and is not judged by itself: its timeout begins with the end of the pause."""
+    bench = Bench()
+    feeds(bench, ALICE, declaration=EACH)
+    bench.feed(who=BOB, declaration=EACH)
+    bench.say(Kind.PAUSE, "w", 5.0, who=None)
+    say(bench, Kind.WORK, None, None, who=ALICE)
+    ends(bench, ALICE, 0)
+    bench.jump(6.0)
+    assert bench.state() is State.ALIVE
+    bench.jump(10.5)
+    assert bench.state() is State.EXPIRED
+
+
+# -- what names no process -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", [Role.ALONE, Role.LEADER])
+def test_a_ping_proves_nothing_of_a_process_that_hangs(role: Role) -> None:
+    """Neither before its incident nor in it: each would end it, and the next verdict open another one."""
+    bench = Bench()
+    bench.engine.succession.gate.role = role
+    feeds(bench, ALICE, BOB, declaration=EACH)
+    for _ in range(30):
+        feeds(bench, BOB, declaration=EACH, times=1)
+        bench.say(Kind.FEED, who=None)
+    if role is Role.ALONE:
+        assert (opened(bench), bench.state()) == ([("w", Cause.TIMEOUT, ALICE.pid)], State.EXPIRED)
+    else:
+        assert len([each for each in bench.out if isinstance(each, Propose)]) == 1
+    bench.feed(who=ALICE, declaration=EACH)
+    assert bench.state() is State.ALIVE
+
+
+def test_a_ping_ends_a_failure_that_was_said_without_a_process() -> None:
+    """``banken fail``, and then ``banken feed``."""
+    bench = Bench()
+    feeds(bench, ALICE, BOB, declaration=EACH)
+    bench.say(Kind.FAIL, "w", "it smells", who=None)
+    assert bench.state() is State.EXPIRED
+    bench.say(Kind.FEED, who=None)
+    assert bench.state() is State.ALIVE

@@ -209,9 +209,9 @@ class Engine:
         extended = None if member is None else member.extended_until
         held = self._lifecycle.gate.held.get(record.name)
         cause = None if held is None else held.what.cause
-        is_aside = member is not None and members.is_aside(record, member, message, cause)
-        if member is not None and is_aside and members.keep_aside(member, message, now):
-            if member.extended_until != extended:
+        is_aside = members.is_aside(record, member, message, cause)
+        if is_aside and members.keep_aside(member, message, now):
+            if member is not None and member.extended_until != extended:
                 self.table.mark_changed(record)
             return None
         grace = record.declaration.grace

@@ -100,7 +100,7 @@ def bring_back(record: Record, process: ProcessIdentity) -> None:
     details.members[process] = Member(record.name, process, record.fed_at, None, JOINS_AFTER)
 
 
-def is_of_another(record: Record, member: Member, *, is_held: bool = False) -> bool:
+def is_of_another(record: Record, member: Member | None, *, is_held: bool = False) -> bool:
     """Whether there is an incident, and it is about another process, which lives. ``is_held``: it is a verdict yet
     (claim_gate.py)."""
     if not (record.is_down or is_held) or record.declaration.feeders is not Feeders.EACH:
@@ -109,12 +109,15 @@ def is_of_another(record: Record, member: Member, *, is_held: bool = False) -> b
     return about is not None and about is not member and about.joined
 
 
-def is_aside(record: Record, member: Member, message: Message, held: Cause | None) -> bool:
+def is_aside(record: Record, member: Member | None, message: Message, held: Cause | None) -> bool:
     """Whether this is said in an incident of another process. ``held``: the cause of a verdict that is none yet.
-    The progress value is the name's: whoever moves it ends an incident for want of that."""
+    The progress value is the name's: whoever moves it ends an incident for want of that. What names no process
+    proves nothing of one that is silent."""
     cause = record.detailed().cause if record.is_down else held
     is_note = cause is Cause.NO_PROGRESS and message.kind is Kind.NOTE
     if is_note and message.args[0] not in (None, record.detailed().progress):
+        return False
+    if member is None and not (message.kind in PROOFS and cause is Cause.TIMEOUT):
         return False
     return is_of_another(record, member, is_held=held is not None)
 
@@ -148,8 +151,10 @@ def keep(record: Record, member: Member) -> None:
         member.unsure, member.held_until = details.unsure, details.held_until
 
 
-def keep_aside(member: Member, message: Message, now: float) -> bool:
+def keep_aside(member: Member | None, message: Message, now: float) -> bool:
     """What a process says in an incident of another one is kept for it. False: it is more than that it lives."""
+    if member is None:
+        return True
     if message.kind is Kind.EXTEND:
         member.extended_until = now + message.args[0]
         return True
@@ -214,7 +219,7 @@ def take_out(table: Table, record: Record, member: Member, now: float) -> None:
         details.leaving.pop(member.process, None)
     table.mark_changed(record)
     table.forget_frames(record)
-    if record.declaration.feeders is Feeders.EACH and record.state is State.ALIVE:
+    if record.declaration.feeders is Feeders.EACH and record.state in (State.ALIVE, State.PAUSED):
         drop(record, member, now)
         table.arm(record)
 
@@ -229,8 +234,9 @@ def _find_owner(table: Table, record: Record, left: dict[ProcessIdentity, Member
 
 
 def drop(record: Record, member: Member, now: float) -> None:
-    """``member`` of a record that is ALIVE belongs to it no more. Where none is left that is judged by itself, the
-    others have what they are allowed, from the last feed; where none is left at all, the name keeps that."""
+    """``member`` of a record that is ALIVE, or PAUSED, belongs to it no more. Where none is left that is judged by
+    itself, the others have what they are allowed, from the last feed; where none is left at all, the name keeps
+    that."""
     details = record.detailed()
     record.fed_at = now if member.work_due == inf else max(record.fed_at, member.fed_at)
     details.work_due = details.scope = None

@@ -134,7 +134,8 @@ class ProcessLifecycle:
             self._table.forget_frames(record)
             until = now + max(record.declaration.timeout, LEAVING_S)
             member = member_of(record, process)
-            if member is None:
+            others = () if details.members is None else details.members.keys() - details.leaving.keys()
+            if member is None or (record.declaration.feeders is Feeders.ANY and not others):
                 details.extended_until = until
                 self._table.mark_changed(record)
             elif record.declaration.feeders is Feeders.EACH and record.state is State.ALIVE:
@@ -298,6 +299,8 @@ class ProcessLifecycle:
             details.displace(process, ENDED)
             take_out(self._table, record, member, now)
             alone = not details.members
+            if alone and is_left:
+                details.extended_until = None  # the time that it had to end
             if self.is_program(record.name) or (is_clean and not alone):
                 return True
             if not alone and (record.declaration.feeders is Feeders.ANY or not member.joined):

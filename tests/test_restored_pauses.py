@@ -164,20 +164,26 @@ def test_what_is_started_when_its_pause_is_over_has_its_grace(timeout: float) ->
     ("before", "due"),
     [
         ("never fed", GRACE),
-        ("pinged", GRACE),
-        ("declared", 10.0),
+        ("pinged", 10.0),
+        ("declared", GRACE),
         ("fed", 10.0),
         ("fed in the pause", 10.0),
+        ("declared and fed in the pause", 10.0),
+        ("worked in the pause", 10.0),
+        ("ready in the pause", 10.0),
         ("started in the pause", GRACE),
         ("started and fed in the pause", 10.0),
     ],
 )
-def test_what_no_process_had_fed_has_its_grace_after_a_pause_with_a_restart_in_it(before: str, due: float) -> None:
-    """Nor declared; what names no process does not count."""
+@pytest.mark.parametrize("is_restarted", [True, False])
+def test_what_was_not_fed_has_its_grace_after_a_pause_also_with_a_restart_in_it(
+    before: str, due: float, is_restarted: bool
+) -> None:
+    """A declaration is no feed, and a new process has not fed yet."""
     bench = program(10.0)
     if before in ("fed", "started in the pause"):
         bench.feed(declared=None)
-    elif before == "declared":
+    elif before.startswith("declared"):
         bench.say(Kind.DECLARE, "w")
     elif before == "pinged":
         bench.feed(who=None, declared=None)
@@ -187,8 +193,46 @@ def test_what_no_process_had_fed_has_its_grace_after_a_pause_with_a_restart_in_i
         bench.keep()
     if before.endswith("fed in the pause"):
         bench.feed(who=BOB, declared=None)
-    bench.crash(10.0)
+    elif before == "worked in the pause":
+        bench.say(Kind.WORK, "w", 5.0, None, who=BOB)
+    elif before == "ready in the pause":
+        bench.engine.notified.ready("w", bench.now, bench.out)
+        bench.keep()
+    if is_restarted:
+        bench.crash(10.0)
+    else:
+        bench.run(10.0)
     assert verdict_after(bench, 1000.0) == pytest.approx(50.0 + due, abs=1.5)
+
+
+@pytest.mark.parametrize("is_restarted", [True, False])
+@pytest.mark.parametrize(("has_passed", "passes_in_the_pause"), [(True, False), (False, True), (False, False)])
+def test_a_check_that_never_passed_has_its_grace_after_a_pause(
+    has_passed: bool, passes_in_the_pause: bool, is_restarted: bool
+) -> None:
+    """Also with a restart in the pause. Until the end of that grace a failure is not told."""
+    check = "w/check"
+    policy = Policy(Declaration(40.0, 1000.0, GRACE), check=CheckRule("w", "tcp 127.0.0.1:5432", 10.0, 3))
+    bench = House(**{check: policy})
+
+    def result(passed: bool) -> None:
+        bench.engine.checks.runner = lambda: ALICE
+        bench.say(Kind.RESULT, check, passed, "refused", 0.01, 10.0, False, None, False)
+
+    if has_passed:
+        result(True)
+    bench.say(Kind.PAUSE, check, 60, who=None)
+    if passes_in_the_pause:
+        result(True)
+    if is_restarted:
+        bench.crash(10.0)
+    else:
+        bench.run(10.0)
+    bench.run(51.0)
+    for _ in range(3):
+        assert ("expired", check) not in said(bench.out)
+        result(False)
+    assert (("expired", check) in said(bench.out)) is (has_passed or passes_in_the_pause)
 
 
 def test_a_check_that_fails_after_a_pause_with_a_restart_in_it_is_told_without_a_grace() -> None:
@@ -211,14 +255,20 @@ def test_a_check_that_fails_after_a_pause_with_a_restart_in_it_is_told_without_a
     assert ("expired", check) in said(bench.out)
 
 
-def test_a_feed_after_such_a_pause_is_one() -> None:
+@pytest.mark.parametrize("word", ["feed", "work", "ready"])
+def test_a_feed_after_such_a_pause_is_one(word: str) -> None:
     """It is judged by that feed at once."""
     bench = house(600.0)
     bench.say(Kind.PAUSE, "w", 100, who=None)
     bench.crash(300.0)
     bench.run(0.5)
     assert bench.state() is State.PAUSED
-    bench.feed(declared=None)
+    if word == "feed":
+        bench.feed(declared=None)
+    elif word == "work":
+        bench.say(Kind.WORK, "w", 600.0, None)
+    else:
+        bench.engine.notified.ready("w", bench.now, bench.out)
     bench.run(0.25)
     assert bench.state() is State.ALIVE
     found = verdict_after(bench, 1000.0)

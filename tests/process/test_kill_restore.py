@@ -12,7 +12,7 @@ import pytest
 from banken.control import Control
 from banken.process_identity import own_identity
 from banken.protocol.codec import encode
-from banken.protocol.messages import Kind, Message
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.process_lifecycle import GONE
 from banken_supervisor.journal import restore
 from process.kills import Nights, Standby
@@ -132,6 +132,34 @@ def test_pauses_ends_and_a_new_file(home: Home, runner: Runner) -> None:
     assert [each.opened.id for each in restore(str(path)).open] == [event["id"]]
     states = {name: home.row(name)["state"] for name in workers}
     assert states == {"paused": "paused", "ended": "expired", "replaced": "alive"}
+
+
+def test_what_was_not_fed_before_a_pause_has_its_grace_after_it(home: Home, runner: Runner) -> None:
+    """The supervisor is killed in the pause. What was declared is waited for as before; a feed without a process
+    is one."""
+    runner.configure('[supervisor]\njournal = "journal.db"\n')
+    path = runner.config.parent / "journal.db"
+    runner.start()
+    said = Declaration(30.0, 60.0, 600.0)
+
+    def tell(kind: Kind, name: str, *args: Any, who: ProcessIdentity | None = None) -> None:
+        frame = encode(Message(kind, name, who, 0.0, None if args or kind is Kind.RESUME else said, args))
+        with Control(home.address, 5.0) as control:
+            control.request("tell", frame=frame)
+
+    tell(Kind.DECLARE, "declared", who=own_identity())
+    tell(Kind.FEED, "pinged")
+    for name in ("declared", "pinged"):
+        tell(Kind.PAUSE, name, 600.0)
+    until(lambda: [each.state.value for each in restore(str(path)).registry] == ["paused"] * 2, "all is on disk")
+    runner.kill()
+    runner.start()
+    for name in ("declared", "pinged"):
+        assert home.row(name)["state"] == "paused"
+        tell(Kind.RESUME, name)
+    assert {name: home.row(name)["state"] for name in ("declared", "pinged")} == {
+        "declared": "waiting", "pinged": "alive"
+    }  # fmt: skip
 
 
 def test_who_was_told_before_the_kill_is_told_of_the_end(home: Home, runner: Runner) -> None:

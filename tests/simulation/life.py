@@ -96,7 +96,6 @@ class Life:
         self.reported = False
         self.judged_a = a
         if self.state == "paused":
-            self.unfed = self.owner is None  # else it is not kept
             if self.until is not None:
                 left = self.until_at - at
                 late = KEPT_LATE + max(0, behind - (self.until_at - self.until[1]))

@@ -135,7 +135,7 @@ class Checks:
             return None  # it passes because there is nothing to compare with yet
         self._table.end_extension(record)
         if passed:
-            state.failed, details.unfed = 0, False
+            state.failed = 0
             self._lifecycle.apply(record, Occurrence(Trigger.FEED, how=PASSED), now, out)
         elif record.is_judged:
             counts = record.state is State.ALIVE or now >= record.fed_at + record.declaration.grace
@@ -172,7 +172,6 @@ class Checks:
     ) -> None:
         """It tells of its owner, which has an incident if that is not ready in time."""
         if result.passed:
-            record.detailed().unfed = False
             self.passed(rule.of, now - result.took, now, out)
             self._lifecycle.apply(record, Occurrence(Trigger.FEED, how=PASSED), now, out)
             return

@@ -58,9 +58,6 @@ class Lifecycle:
             trigger = Trigger.RUN_ON if said.timeout >= NEVER or said.grace > said.timeout else trigger
         if trigger is Trigger.PAUSE and record.state is not State.PAUSED:
             record.detailed().unfed = record.state is State.WAITING
-        elif trigger is Trigger.REBORN and record.state is State.PAUSED:
-            record.detailed().unfed = True
-            record.detailed().held_until = None  # what a restart allowed the former process; its pause may be over
         line = transition(record.state, trigger)
         if line.does is Does.OPEN_INCIDENT and self.gate.holds(record, what, now, out):
             self._table.forget_frames(record)  # its next feed is looked at
@@ -165,6 +162,21 @@ class Lifecycle:
             details.progress_at = details.exited_at = details.exited_how = details.ended = None
             details.work_due = details.scope = details.demand = None
             self._table.end_extension(record)
+
+    def _fed_in_pause(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+        record.fed_at = now
+        self._note_unfed(record, is_unfed=False)
+        self._table.arm(record)  # a pause that ended while no supervisor ran waited for this
+
+    def _reborn_in_pause(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
+        self._note_unfed(record, is_unfed=True)
+        record.detailed().held_until = None  # what a restart allowed the former process; its pause may be over
+
+    def _note_unfed(self, record: Record, *, is_unfed: bool) -> None:
+        details = record.detailed()
+        if details.unfed is not is_unfed:
+            details.unfed = is_unfed
+            self._table.mark_changed(record)
 
     def _suspend(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         details = record.detailed()

@@ -69,12 +69,11 @@ class MessageKinds:
             details.work_due = details.scope = None
             if record.declaration.progress_timeout is not None and details.progress_at is None:
                 details.progress_at = now
-        if record.state is State.PAUSED or observer.keeps_incident(record, now):
+        keeps_incident = observer.keeps_incident(record, now)
+        if (keeps_incident or record.state is State.PAUSED) and message.identity is None:
+            self._processes.joins(record)  # else another process's first word has done so
+        if keeps_incident:
             record.fed_at = now
-            record.detailed().unfed = False
-            if message.identity is None:  # else another process's first word has done so
-                self._processes.joins(record)
-            self._table.arm(record)  # a pause that ended while no supervisor ran waited for this
             return
         was_alive = record.state is State.ALIVE
         self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
@@ -115,13 +114,8 @@ class MessageKinds:
         details.sampled = False
         began = None if seconds is None else now if scope is None else now - scope.age
         observer = self._observer
-        if (
-            record.state is State.PAUSED
-            or observer.keeps_failure(record, began)
-            or observer.keeps_incident(record, now)
-        ):
+        if observer.keeps_failure(record, began) or observer.keeps_incident(record, now):
             record.fed_at = now
-            details.unfed = False
         else:
             self._lifecycle.apply(record, Occurrence(Trigger.FEED), now, out)
         self._last_feeds.note(record, now)

@@ -15,7 +15,7 @@ from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.record import Demand, Record
-from banken_supervisor.engine.states import READY, State, Trigger
+from banken_supervisor.engine.states import READY, Trigger
 from banken_supervisor.engine.table import Table
 
 
@@ -39,10 +39,6 @@ class Notified:
         self._table.await_feeds(record)
         self._table.end_extension(record)
         members.extend(record, None)
-        if record.state is State.PAUSED:
-            record.fed_at = max(record.fed_at, now)
-            record.detailed().unfed = False
-            return
         if not self._keeps_incident(record, now):
             self._lifecycle.apply(record, Occurrence(Trigger.FEED, how=READY), now, out)
 

@@ -26,7 +26,7 @@ from banken_supervisor.engine.incidents import RECHECK_S, Incidents, down
 from banken_supervisor.engine.last_feeds import GRACE_S, LONG_S, UNSURE_S, is_long, is_silence_long
 from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.past_steps import next_step_of, report_past_steps, spend, spent_of
-from banken_supervisor.engine.policy import HOST_OFF_COUNTS_S, NEVER, By
+from banken_supervisor.engine.policy import HOST_OFF_COUNTS_S, By
 from banken_supervisor.engine.record import OpenIncident, Record
 from banken_supervisor.engine.rules import Rules
 from banken_supervisor.engine.snapshot import (
@@ -219,10 +219,7 @@ class Restore:
         """Its pause goes on until its end. One that ended meanwhile is over when feeds can have come, and what
         follows it began at its end (lifecycle.py)."""
         details = record.detailed()
-        details.maintained = checkpoint.maintained
-        # What has no timeout need not be fed; and what no process has fed yet has its grace after the pause.
-        awaits_process = checkpoint.owner is None and not record.is_group and not record.is_check
-        details.unfed = record.declaration.timeout >= NEVER or awaits_process
+        details.maintained, details.unfed = checkpoint.maintained, checkpoint.unfed
         until = inf if checkpoint.left is None else now + checkpoint.left
         if details.maintained:
             until = max(until, now - _since_windows(record, left))

@@ -69,6 +69,8 @@ class Checkpoint(NamedTuple):
     """nothing fed it but the runs of a check"""
     extended: tuple[ProcessIdentity, ...] | None = None
     """which of its members are extended; None: all, if it is"""
+    unfed: bool = False
+    """it is paused, and has its grace after the pause: see ``Details.unfed``"""
 
     @property
     def processes(self) -> tuple[ProcessIdentity, ...]:
@@ -145,7 +147,7 @@ def checkpoint(record: Record, program: str | None, now: float) -> Checkpoint | 
     """What is to be kept of this one; None: nothing. The config makes it (of a group only a pause is kept),
     or its process is ending. ``program``: of its owner."""
     details = record.details
-    left, maintained, incidents, members, extended = None, False, 0, None, None
+    left, maintained, incidents, members, extended, unfed = None, False, 0, None, None, False
     # Where the config has the group no longer, nothing waits for a first feed.
     awaited = record.awaited and not record.is_group
     if details is not None:
@@ -157,7 +159,7 @@ def checkpoint(record: Record, program: str | None, now: float) -> Checkpoint | 
             return None
         if record.state is State.PAUSED:
             left = None if details.paused_until == inf else details.paused_until - now
-            maintained = details.maintained
+            maintained, unfed = details.maintained, details.unfed
         elif (until := extended_until(record)) is not None:
             left = until - now
         if details.members:
@@ -169,7 +171,7 @@ def checkpoint(record: Record, program: str | None, now: float) -> Checkpoint | 
     return Checkpoint(
         record.name, record.declaration, record.resolution, record.owner, record.state, left, record.by,
         awaited, maintained, record.stopped_with if record.owner is None else program, incidents, members,
-        is_check=record.is_check, extended=extended,
+        is_check=record.is_check, extended=extended, unfed=unfed,
     )  # fmt: skip
 
 

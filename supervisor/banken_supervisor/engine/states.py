@@ -7,8 +7,8 @@ operator's config names has no deadline before its worker is heard of. Once fed 
 has ``timeout`` until the next feed. A deadline that passes, or the worker's own report (fail), is a verdict: it
 opens an incident, and the watchdog is EXPIRED. Any feed closes the incident. While EXPIRED, the callback runs again
 every ``interval`` and the ladder is climbed; a ladder whose budget is spent ends in GIVEN_UP, which only a feed, a
-pause, a release or a new process leaves. PAUSED suspends judgement until a time or until resumed; feeds are noted
-and change nothing. RELEASED is the end: the record is removed.
+pause, a release or a new process leaves. PAUSED suspends judgement until a time or until resumed; feeds are noted,
+and open and close nothing. RELEASED is the end: the record is removed.
 
 ``TRANSITIONS`` is the whole of it. Each line says which state follows, how an open incident ends (if it does), and
 what is done (``Does``; lifecycle.py has one method for each). What is not in the table must not happen and raises
@@ -69,6 +69,10 @@ class Does(StrEnum):
     """a new process: it has the grace of a start"""
     AWAIT_RESTART = "await_restart"
     """no deadline until its program is up again"""
+    FED_IN_PAUSE = "fed_in_pause"
+    """fed while it is not judged: it is no start-up any more that the pause ends in"""
+    REBORN_IN_PAUSE = "reborn_in_pause"
+    """a new process while it is not judged: it has its grace after the pause"""
     SUSPEND = "suspend"
     """not judged until the pause ends"""
     JUDGE_AGAIN = "judge_again"
@@ -128,10 +132,10 @@ TRANSITIONS: dict[tuple[State, Trigger], Transition] = {
     (_S.EXPIRED, _T.RESUME): Transition(_S.EXPIRED, _D.NOTHING),
     (_S.EXPIRED, _T.GIVE_UP): Transition(_S.GIVEN_UP, _D.STOP_ESCALATION),
     (_S.EXPIRED, _T.RELEASE): Transition(_S.RELEASED, _D.REMOVE, ends="released"),
-    (_S.PAUSED, _T.FEED): Transition(_S.PAUSED, _D.NOTHING),
+    (_S.PAUSED, _T.FEED): Transition(_S.PAUSED, _D.FED_IN_PAUSE),
     (_S.PAUSED, _T.DEADLINE): Transition(_S.ALIVE, _D.JUDGE_AGAIN),
     (_S.PAUSED, _T.FAIL): Transition(_S.PAUSED, _D.REPORT_FAILURE),
-    (_S.PAUSED, _T.REBORN): Transition(_S.PAUSED, _D.NOTHING),
+    (_S.PAUSED, _T.REBORN): Transition(_S.PAUSED, _D.REBORN_IN_PAUSE),
     (_S.PAUSED, _T.PAUSE): Transition(_S.PAUSED, _D.SUSPEND),
     (_S.PAUSED, _T.RESUME): Transition(_S.ALIVE, _D.JUDGE_AGAIN),
     (_S.PAUSED, _T.STAND_BY): Transition(_S.WAITING, _D.STAND_BY),

@@ -62,6 +62,8 @@ class Declared:
     """nothing fed it but the runs of a check"""
     extended: tuple[ProcessIdentity, ...] | None = None
     """where several processes may feed it, and one is extended: which are; None: all"""
+    unfed: bool = False
+    """it is paused, and has its grace after the pause"""
     changed: float = 0.0
     """wall clock of this change; 0: not known"""
     boot: str = ""

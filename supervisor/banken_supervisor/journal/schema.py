@@ -28,7 +28,7 @@ APPLICATION = 0x424E4B4E
 ASIDE_MAX = 3
 """Files moved aside that stay, for each reason; older ones are deleted."""
 
-VERSION = 4
+VERSION = 5
 """The schema that is written."""
 
 CELL_MAX = 4 * 1024 * 1024

@@ -321,4 +321,5 @@ def _checkpoint_from(entry: Declared, incidents: int, clocks: ClockHistory) -> C
         entry.proved,
         entry.is_check,
         entry.extended,
+        entry.unfed,
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from banken.protocol.messages import Declaration, Kind
+from banken.protocol.messages import Declaration, Feeders, Kind, ProcessIdentity
 from banken_supervisor.engine.effects import Event
 from banken_supervisor.engine.last_feeds import KEEP_EVERY_S
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.snapshot import RETURN_S
-from restart_kit import House
+from restart_kit import ALICE, BOB, House
 
 LATE_S = 60.0
 """How late a verdict may be for restarts."""
@@ -154,6 +154,60 @@ def test_a_short_timeout_is_not_later_for_a_long_progress_timeout(timeout: float
     late = run(house, began + 100.0, 1000.0)
     assert late is not None
     assert timeout <= late - began <= timeout + RETURN_S + 1.0
+    assert expired(house) == ["timeout"]
+
+
+@pytest.mark.parametrize(
+    ("feeders", "who"), [(Feeders.LATEST, ALICE), (Feeders.EACH, ALICE), (Feeders.EACH, BOB), (Feeders.ANY, BOB)]
+)
+def test_a_feed_says_nothing_of_progress_after_a_restart(feeders: Feeders, who: ProcessIdentity) -> None:
+    """Values come once a minute, feeds all the time, also of another process. The last value was not kept."""
+    house = House()
+    said = Declaration(30.0, HOUR, 30.0, progress_timeout=70.0, feeders=feeders)
+    house.say(Kind.NOTE, "w", 1, None, declared=said)
+    for each in (ALICE, who, ALICE, who):
+        house.feed(who=each, declared=said)
+    house.now += 25.0
+    house.say(Kind.NOTE, "w", 2, None, declared=said)
+    moved = house.now
+    house.crash(5.0)
+    while house.now < moved + 69.0:
+        house.run(1.0)
+        for each in (ALICE, who):
+            house.feed(who=each, declared=said)
+    assert expired(house) == []
+    house.say(Kind.NOTE, "w", 3, None, declared=said)
+    house.run(20.0, feeding=("w",))
+    assert expired(house) == []
+
+
+@pytest.mark.parametrize(("feeds_for", "cause"), [(150.0, "timeout"), (250.0, "no-progress")])
+def test_of_two_that_are_due_after_the_grace_of_a_restart_the_earlier_one_counts(
+    feeds_for: float, cause: str
+) -> None:
+    """It had stood still, and then been silent, while no supervisor ran."""
+    house = House()
+    said = Declaration(100.0, HOUR, 100.0, progress_timeout=300.0)
+    for value in (1, 2):
+        house.now += 1.0
+        house.say(Kind.NOTE, "w", value, None, declared=said)
+    for _ in range(int(feeds_for)):
+        house.run(1.0)
+        house.feed(declared=said)
+    house.crash(1000.0)
+    assert run(house, house.now + 100.0, 1000.0) is not None
+    assert expired(house) == [cause]
+
+
+def test_what_is_silent_before_its_progress_is_judged_again_is_late_by_its_timeout() -> None:
+    """Its progress, too, may have stood still for too long; a restart has a grace for that."""
+    house = House()
+    said = Declaration(5.0, HOUR, 5.0, progress_timeout=300.0)
+    for value in (1, 2):
+        house.now += 1.0
+        house.say(Kind.NOTE, "w", value, None, declared=said)
+    house.crash(1000.0)
+    assert run(house, house.now + 100.0, 1000.0) is not None
     assert expired(house) == ["timeout"]
 
 

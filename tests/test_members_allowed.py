@@ -232,6 +232,29 @@ def test_after_a_restart_each_has_its_grace_though_another_one_feeds_at_once() -
     assert "expired" not in [what for what, _ in said(house.out)]
 
 
+def test_a_feed_in_an_incident_of_another_process_ends_what_a_restart_allowed() -> None:
+    """``BOB`` is heard then for the first time since the restart, and hangs when the incident is over."""
+    timeout = 100.0
+    long = EACH._replace(timeout=timeout)
+    house = House()
+    for _ in range(2):
+        for who in (ALICE, BOB):
+            house.feed(who=who, declared=long)
+    house.crash(1.0)
+    house.run(timeout + 40.0)
+    ((_, _, pid),) = opened(house)
+    assert pid == ALICE.pid
+    house.feed(who=BOB, declared=long)
+    heard = house.now
+    house.run(1.0)
+    house.forget()
+    while not opened(house):
+        house.feed(who=ALICE, declared=long)
+        house.run(1.0)
+    assert opened(house) == [("w", Cause.TIMEOUT, BOB.pid)]
+    assert timeout <= house.now - heard <= timeout + 2.0
+
+
 # -- in a cluster --------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from math import inf
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Message, ProcessIdentity
+from banken_supervisor.engine.allowance import Allowance
 from banken_supervisor.engine.check_state import CheckCounts, CheckState, Result
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.lifecycle import MAINTENANCE, Lifecycle
@@ -71,7 +72,7 @@ class Checks:
             if record is not None and (rule := rule_of(record)) is not None:
                 details = record.detailed()
                 if details.check is not None and details.check.rule != rule and record.is_judged:
-                    details.held_until = now + START_S + record.declaration.timeout
+                    details.allowed = Allowance(now + START_S + record.declaration.timeout)
                 self._table.forget_frames(record)
                 if record.owner is not None:  # a worker had the name, before the config gave it to a check
                     self._table.set_owner(record, None, [])
@@ -239,7 +240,7 @@ class Checks:
             for name in names:
                 record = self._table.by_name.get(name)
                 if record is not None and record.is_judged:
-                    record.detailed().held_until = now + START_S + record.declaration.timeout
+                    record.detailed().allowed = Allowance(now + START_S + record.declaration.timeout)
                     self._table.arm(record)
 
     def _start(self, record: Record, now: float, out: list[Effect]) -> None:

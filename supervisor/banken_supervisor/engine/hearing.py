@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from banken.protocol.incidents import Cause
 from banken_supervisor.engine.members import keep_shown
-from banken_supervisor.engine.record import Record, progress_deadline
+from banken_supervisor.engine.record import Record, feed_deadline, progress_deadline
 from banken_supervisor.engine.states import State
 
 
@@ -66,23 +66,20 @@ def vouch(record: Record, cause: Cause, other: Timer, now: float) -> None:
             )
         return
     record.fed_at = max(record.fed_at, now - other.age)
-    if record.fed_at + _limit(record) <= now:
+    if _silent_due(record) <= now:
         details.extended_until = now + min(other.left, record.declaration.timeout)
     keep_shown(record)
 
 
-def _limit(record: Record) -> float:
-    unsure = 0.0 if record.details is None else record.details.unsure
-    if record.state is State.WAITING:
-        return record.declaration.grace
-    return record.declaration.timeout + record.resolution + unsure
+def _silent_due(record: Record) -> float:
+    return record.fed_at + record.declaration.grace if record.state is State.WAITING else feed_deadline(record)
 
 
 def _feed_due(record: Record) -> float:
     details = record.details
     if details is None:
-        return record.fed_at + _limit(record)
-    due = record.fed_at + _limit(record) if details.work_due is None else details.work_due
+        return _silent_due(record)
+    due = _silent_due(record) if details.work_due is None else details.work_due
     if details.extended_until is None or record.state is State.PAUSED:
         return due
     return max(due, details.extended_until)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from banken.protocol.incidents import Cause
 from banken.protocol.limits import is_section
 from banken.protocol.messages import ProcessIdentity
+from banken_supervisor.engine.allowance import NOTHING_ALLOWED
 from banken_supervisor.engine.descriptions import callback_run, check_data, incident_data, process_data
 from banken_supervisor.engine.effects import Effect, EndIncident, Event, EventType, RunStep
 from banken_supervisor.engine.feed_history import EVIDENCE_MAX, FeedHistory
@@ -30,7 +31,7 @@ from banken_supervisor.engine.ladder import (
 )
 from banken_supervisor.engine.members import drop_ended, member_of
 from banken_supervisor.engine.policy import Policy
-from banken_supervisor.engine.record import Details, OpenIncident, Record, deadline, progress_deadline
+from banken_supervisor.engine.record import Details, OpenIncident, Record, deadline, feed_deadline, stalls_at
 from banken_supervisor.engine.repeat_pace import RepeatPace
 from banken_supervisor.engine.states import State
 from banken_supervisor.engine.table import Table
@@ -62,13 +63,12 @@ def _silence_of(record: Record, due: float) -> Cause:
         return Cause.CHECK
     if record.state is State.WAITING:
         return Cause.GRACE
-    stalled = progress_deadline(record)
-    if stalled is None or stalled > due:
+    stalled, details = stalls_at(record), record.details
+    if stalled is None or details is None or max(stalled, details.progress_allowed.until) > due:
         return Cause.TIMEOUT
-    # Due later than both: it was held after a restart, and the earlier one counts.
-    unsure = 0.0 if record.details is None else record.details.unsure
-    fed = record.fed_at + record.declaration.timeout + record.resolution + unsure
-    return Cause.NO_PROGRESS if stalled == due or stalled <= fed else Cause.TIMEOUT
+    # Where both were held after a restart, the earlier one counts.
+    was_silent_first = details.allowed.until == due and feed_deadline(record) < stalled
+    return Cause.TIMEOUT if was_silent_first else Cause.NO_PROGRESS
 
 
 @dataclass(eq=False)
@@ -105,7 +105,7 @@ class Incidents:
         details.incidents += 1
         self._table.end_extension(record)
         if (member := member_of(record, record.owner)) is not None:
-            member.extended_until = None
+            member.extended_until, member.allowed = None, NOTHING_ALLOWED
             self._table.mark_changed(record)  # whom it is about is known after a restart, too
         drop_ended(details)
         details.exited_at = details.exited_how = details.stopped_with = details.back_by = None

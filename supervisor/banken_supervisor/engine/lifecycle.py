@@ -8,6 +8,7 @@ from typing import Any
 
 from banken.protocol.incidents import Cause
 from banken_supervisor.engine import members
+from banken_supervisor.engine.allowance import NOTHING_ALLOWED
 from banken_supervisor.engine.claim_gate import Gate
 from banken_supervisor.engine.descriptions import process_data
 from banken_supervisor.engine.effects import Effect, Event, EventType
@@ -161,6 +162,7 @@ class Lifecycle:
         if details is not None:
             details.progress_at = details.exited_at = details.exited_how = details.ended = None
             details.work_due = details.scope = details.demand = None
+            details.progress_allowed = NOTHING_ALLOWED
             self._table.end_extension(record)
 
     def _fed_in_pause(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
@@ -170,7 +172,7 @@ class Lifecycle:
 
     def _reborn_in_pause(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         self._note_unfed(record, is_unfed=True)
-        record.detailed().held_until = None  # what a restart allowed the former process; its pause may be over
+        record.detailed().allowed = NOTHING_ALLOWED  # that was for the former process; and the pause may be over
 
     def _note_unfed(self, record: Record, *, is_unfed: bool) -> None:
         details = record.detailed()
@@ -199,7 +201,8 @@ class Lifecycle:
     def _judge_again(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         details = record.detailed()
         since = now
-        if details.held_until is not None and is_silence_long(record):  # it may have ended with no supervisor there
+        # It may have ended with no supervisor there.
+        if details.allowed is not NOTHING_ALLOWED and is_silence_long(record):
             since = max(record.fed_at, min(details.paused_until, now))
         record.fed_at = since
         details.maintained = False
@@ -208,6 +211,7 @@ class Lifecycle:
         self._table.end_extension(record)
         if details.work_due != inf:  # a whole timeout from now; what is idle stays idle
             details.work_due = details.scope = None
+        details.progress_allowed = NOTHING_ALLOWED
         if details.progress_at is not None:
             details.progress_at = since
         if details.exited_at is not None:

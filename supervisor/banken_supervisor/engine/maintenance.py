@@ -79,7 +79,7 @@ class Maintenance:
                     details.paused_until = until
                     self._table.mark_changed(record)
                 self._table.arm(record)
-            elif record.state is State.PAUSED and details.held_until is not None:
+            elif record.state is State.PAUSED and details.allowed.until > now:
                 details.paused_until = min(details.paused_until, now)  # feeds have to come first
                 self._table.arm(record)
             elif record.state is State.PAUSED:

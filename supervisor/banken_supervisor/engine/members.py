@@ -19,6 +19,7 @@ from math import inf
 from banken.protocol.incidents import Cause
 from banken.protocol.limits import is_section
 from banken.protocol.messages import Feeders, Kind, Message, ProcessIdentity
+from banken_supervisor.engine.allowance import NOTHING_ALLOWED
 from banken_supervisor.engine.record import ENDED, JOINS_AFTER, Details, Member, Record
 from banken_supervisor.engine.states import State
 from banken_supervisor.engine.table import Table
@@ -138,7 +139,7 @@ def show(record: Record, member: Member) -> None:
         details.work_due, details.scope = member.work_due, member.scope
         if record.state is not State.WAITING:
             details.extended_until = member.extended_until
-            details.unsure, details.held_until = member.unsure, member.held_until
+            details.allowed = member.allowed
 
 
 def keep(record: Record, member: Member) -> None:
@@ -147,8 +148,7 @@ def keep(record: Record, member: Member) -> None:
     details = record.details
     if details is not None:
         member.work_due, member.scope = details.work_due, details.scope
-        member.extended_until = details.extended_until
-        member.unsure, member.held_until = details.unsure, details.held_until
+        member.extended_until, member.allowed = details.extended_until, details.allowed
 
 
 def keep_aside(member: Member | None, message: Message, now: float) -> bool:
@@ -160,9 +160,8 @@ def keep_aside(member: Member | None, message: Message, now: float) -> bool:
         return True
     if message.kind not in PROOFS:
         return False
-    member.fed_at, member.extended_until = now, None
+    member.fed_at, member.extended_until, member.allowed = now, None, NOTHING_ALLOWED
     member.work_due = member.scope = None
-    member.unsure, member.held_until = 0.0, None
     if message.kind is Kind.WORK:
         seconds, scope = message.args
         member.work_due, member.scope = inf if seconds is None else now + seconds, scope
@@ -264,8 +263,9 @@ def show_first(record: Record) -> None:
     first, earliest = None, inf
     for member in details.members.values():
         if member.joined:
-            due = member.fed_at + limit + member.unsure if member.work_due is None else member.work_due
-            due = max(due, member.extended_until or due, member.held_until or due)
+            allowed = member.allowed
+            due = member.fed_at + limit + allowed.unsure if member.work_due is None else member.work_due
+            due = max(due, allowed.until, member.extended_until or due)
             if first is None or due < earliest:
                 first, earliest = member, due
     if first is not None:
@@ -277,8 +277,7 @@ def start_again(record: Record, now: float) -> None:
     details = record.details
     if details is not None and details.members:
         for member in details.members.values():
-            member.fed_at, member.extended_until = now, details.extended_until
-            member.unsure, member.held_until = details.unsure, details.held_until
+            member.fed_at, member.extended_until, member.allowed = now, details.extended_until, details.allowed
             if member.work_due != inf:
                 member.work_due = member.scope = None
     show_first(record)

@@ -12,6 +12,7 @@ from banken.protocol.incidents import Cause
 from banken.protocol.messages import Feeders, Kind, Message
 from banken_supervisor.engine import members
 from banken_supervisor.engine.admission import Admission
+from banken_supervisor.engine.allowance import NOTHING_ALLOWED
 from banken_supervisor.engine.declarations import Declarations
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.feed_observer import FeedObserver
@@ -92,9 +93,11 @@ class MessageKinds:
         details = record.detailed()
         if status is not None:
             details.status = status
-        if progress is not None and (progress != details.progress or details.progress_at is None):
-            details.moved_at = details.moved_at if details.progress is None else now
-            details.progress, details.progress_at, details.moved_by = progress, now, message.identity
+        if progress is not None:
+            details.progress_allowed = NOTHING_ALLOWED  # whether it moved since the restart, and before, is known
+            if progress != details.progress or details.progress_at is None:
+                details.moved_at = details.moved_at if details.progress is None else now
+                details.progress, details.progress_at, details.moved_by = progress, now, message.identity
         self._feed(record, message, now, out)
 
     def _work(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
@@ -109,7 +112,8 @@ class MessageKinds:
         table.forget_frames(record)  # the next feed must be looked at: it ends this
         table.end_extension(record)
         if details.work_due == inf and details.progress_at is not None:
-            details.progress_at = now  # while it was idle nothing could go on
+            # While it was idle nothing could go on.
+            details.progress_at, details.progress_allowed = now, NOTHING_ALLOWED
         details.work_due, details.scope = inf if seconds is None else now + seconds, scope
         details.sampled = False
         began = None if seconds is None else now if scope is None else now - scope.age

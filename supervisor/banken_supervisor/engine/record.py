@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, ProcessIdentity, Scope
 from banken_supervisor.engine.adaptive_timeout import Gaps
+from banken_supervisor.engine.allowance import NOTHING_ALLOWED, Allowance
 from banken_supervisor.engine.check_state import CheckState
 from banken_supervisor.engine.ladder import NextStep, StepKey
 from banken_supervisor.engine.policy import By, Policy
@@ -103,8 +104,7 @@ class Member:
     work_due: float | None = None
     scope: Scope | None = None
     extended_until: float | None = None
-    unsure: float = 0.0
-    held_until: float | None = None
+    allowed: Allowance = NOTHING_ALLOWED
 
     @property
     def joined(self) -> bool:
@@ -124,19 +124,16 @@ class Details:
     """the scope that is due then, as it was when the message came, at ``fed_at``"""
     extended_until: float | None = None
     """set by extend, void with the next feed"""
-    unsure: float = 0.0
-    """seconds by which the last feed may be younger than ``fed_at``, which is from before a restart"""
+    allowed: Allowance = NOTHING_ALLOWED
+    """by a restart, to the timer of its feeds; void with the next feed"""
     demand: Demand | None = None
     """in words that are no feed (notified.py); void with a new process"""
-    held_until: float | None = None
-    """not judged before: the grace of a restart, void with the next feed"""
-    still_unsure: float = 0.0
-    still_held: float | None = None
-    """the same of ``progress_at``: a short timeout is not judged later for a long ``progress_timeout``"""
     status: str | None = None
     progress: int | float | str | None = None
     progress_at: float | None = None
     """when progress last changed; None before the first value"""
+    progress_allowed: Allowance = NOTHING_ALLOWED
+    """by a restart, to the timer of its progress; void with the next value"""
     moved_at: float | None = None
     """when it was last seen to change. Another ``progress_at`` is the first value's, or what a restart allowed"""
     moved_by: ProcessIdentity | None = None
@@ -337,7 +334,7 @@ def deadline(record: Record) -> float | None:
             return details.exited_at
         due = details.work_due
         if due is None:
-            due = record.fed_at + record.declaration.timeout + record.resolution + details.unsure
+            due = feed_deadline(record)
         if record.is_check:
             due = _result_due(record, details, record.fed_at)
     elif state is State.WAITING:
@@ -351,7 +348,7 @@ def deadline(record: Record) -> float | None:
         step, due = details.incident.next_step, details.incident.next_run
         due = due if step is None else min(step.when, due)
     elif state is State.PAUSED:
-        return None if details.paused_until == inf else max(details.paused_until, details.held_until or -inf)
+        return None if details.paused_until == inf else max(details.paused_until, details.allowed.until)
     elif state is State.RELEASED:
         return None
     if quorum is not None:  # its members make it due, too
@@ -360,13 +357,9 @@ def deadline(record: Record) -> float | None:
         return due
     if demand is not None:
         due = min(due, demand.due)
-    if details.extended_until is not None:
-        due = max(due, details.extended_until)
-    stalled = progress_deadline(record) if state is State.ALIVE else None
-    if stalled is not None:
-        due = min(due, stalled if details.still_held is None else max(stalled, details.still_held))
-    if details.held_until is not None:
-        due = max(due, details.held_until)
+    due = max(due, details.allowed.until, details.extended_until or -inf)
+    if state is State.ALIVE and (stalled := progress_deadline(record)) is not None:
+        due = min(due, stalled)
     return due if details.exited_at is None else min(due, details.exited_at)
 
 
@@ -376,12 +369,24 @@ def _result_due(record: Record, details: Details, since: float) -> float:
     return last + record.declaration.timeout
 
 
-def progress_deadline(record: Record) -> float | None:
+def feed_deadline(record: Record) -> float:
+    """When it will have been silent for too long, by its last feed and its timeout."""
+    unsure = 0.0 if record.details is None else record.details.allowed.unsure
+    return record.fed_at + record.declaration.timeout + record.resolution + unsure
+
+
+def stalls_at(record: Record) -> float | None:
     """When the progress value will have stood still for too long; None: never."""
-    limit = record.declaration.progress_timeout
-    if limit is None or record.details is None or record.details.progress_at is None:
+    limit, details = record.declaration.progress_timeout, record.details
+    if limit is None or details is None or details.progress_at is None:
         return None
-    return record.details.progress_at + limit + record.resolution + record.details.still_unsure
+    return details.progress_at + limit + record.resolution + details.progress_allowed.unsure
+
+
+def progress_deadline(record: Record) -> float | None:
+    """When that is judged."""
+    stalled = stalls_at(record)
+    return None if stalled is None else max(stalled, record.detailed().progress_allowed.until)
 
 
 def standing(record: Record, details: Details) -> tuple[int, int]:

@@ -28,6 +28,7 @@ from typing import NamedTuple, Protocol
 from banken.protocol.messages import Declaration, Kind, Message
 from banken_supervisor.engine import members
 from banken_supervisor.engine.admission import Admission
+from banken_supervisor.engine.allowance import NOTHING_ALLOWED
 from banken_supervisor.engine.declarations import Declarations
 from banken_supervisor.engine.effects import Effect
 from banken_supervisor.engine.lifecycle import Lifecycle
@@ -352,8 +353,7 @@ class Registry:
             record.detailed().work_due = until
         elif record.details is not None or told.left is not None:
             details = record.detailed()
-            details.work_due = details.held_until = details.still_held = None
-            details.unsure = details.still_unsure = 0.0
+            details.work_due, details.allowed = None, NOTHING_ALLOWED
             details.extended_until = None if told.left is None else until
         members.keep_shown(record)
         self._succession.gate.let_go(record, Trigger.FEED, now, out)

@@ -20,6 +20,7 @@ from banken.protocol.limits import SECONDS_MAX, SECONDS_MIN
 from banken.protocol.messages import Declaration
 from banken_supervisor.engine import members
 from banken_supervisor.engine.admission import Admission
+from banken_supervisor.engine.allowance import Allowance
 from banken_supervisor.engine.declarations import Declarations
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.incidents import RECHECK_S, Incidents, down
@@ -228,7 +229,7 @@ class Restore:
         if not _off_counts(record):
             until = max(until, now - left.host_up)
         details.paused_until, record.fed_at = until, min(until, now)
-        details.held_until = now + (GRACE_S if is_silence_long(record) else RETURN_S)
+        details.allowed = Allowance(now + (GRACE_S if is_silence_long(record) else RETURN_S))
 
     def _take_up(self, record: Record, last: PastFeed, now: float, offset: float) -> None:
         """Its long deadline goes on by its last feed."""
@@ -243,12 +244,11 @@ class Restore:
         held_until = now + max(held, RETURN_S)
         if limit > LONG_S:
             record.fed_at = now - last.silent - away
-            details.unsure = 0.0 if waiting else UNSURE_S
-            details.held_until = held_until
+            details.allowed = Allowance(held_until, 0.0 if waiting else UNSURE_S)
         if not waiting and last.still is not None and (said.progress_timeout or 0.0) > LONG_S:
             details.progress = last.progress
             details.progress_at = now - last.still - away
-            details.still_unsure, details.still_held = UNSURE_S, held_until
+            details.progress_allowed = Allowance(held_until, UNSURE_S)
         if self._table.tracks_changes:
             self._table.fed[record.name] = None  # with this grace
 

@@ -180,11 +180,10 @@ def last_feed(record: Record, now: float) -> PastFeed:
     details = record.details
     if details is None:
         return PastFeed(now - record.fed_at)
-    held, at = details.held_until, details.progress_at
-    held = details.still_held if held is None else held
+    held_until, at = max(details.allowed.until, details.progress_allowed.until), details.progress_at
     return PastFeed(
         now - record.fed_at,
-        None if held is None else held - now,
+        None if held_until == -inf else held_until - now,
         None if at is None else details.progress,
         None if at is None else now - at,
     )

@@ -12,6 +12,7 @@ from math import inf
 from typing import Any
 
 from banken.protocol.messages import Declaration, Feeders, ProcessIdentity
+from banken_supervisor.engine.allowance import NOTHING_ALLOWED
 from banken_supervisor.engine.deadlines import Deadlines
 from banken_supervisor.engine.effects import Effect, WatchProcess
 from banken_supervisor.engine.ladder import StepKey
@@ -208,8 +209,7 @@ class Table:
         details = record.details
         if details is None:
             return
-        details.unsure = details.still_unsure = 0.0
-        details.held_until = details.still_held = None
+        details.allowed = NOTHING_ALLOWED
         if details.extended_until is not None:
             details.extended_until = None
             self.mark_changed(record)

@@ -255,6 +255,33 @@ def test_a_feed_in_an_incident_of_another_process_ends_what_a_restart_allowed() 
     assert timeout <= house.now - heard <= timeout + 2.0
 
 
+@pytest.mark.parametrize("extended", [False, True])
+def test_in_an_incident_too_a_restart_allows_the_other_processes_their_return(extended: bool) -> None:
+    """It is over by the word of its own process before another one has found the new supervisor; and what the other
+    one had is kept."""
+    short = EACH._replace(timeout=1.0)
+    house = House()
+    for _ in range(2):
+        for who in (ALICE, BOB):
+            house.feed(who=who, declared=short)
+    for _ in range(20):
+        house.run(0.25)
+        house.feed(who=BOB, declared=short)
+    if extended:
+        house.say(Kind.EXTEND, "w", 120.0, who=BOB, declared=short)
+    assert [pid for _, _, pid in opened(house)] == [ALICE.pid]
+    house.crash(5.0)
+    assert house.state() is State.EXPIRED
+    for _ in range(200 if extended else 10):
+        house.run(0.25)
+        house.feed(who=ALICE, declared=short)
+    assert (house.state(), opened(house)) == (State.ALIVE, [])
+    for _ in range(400):
+        house.run(0.25)
+        house.feed(who=ALICE, declared=short)
+    assert opened(house) == [("w", Cause.TIMEOUT, BOB.pid)]
+
+
 # -- in a cluster --------------------------------------------------------------------------------
 
 

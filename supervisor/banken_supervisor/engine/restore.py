@@ -187,29 +187,30 @@ class Restore:
                 self._on_purpose.await_program(record, checkpoint.program)
         if checkpoint.incidents:
             record.detailed().incidents = checkpoint.incidents
-        state = checkpoint.state
+        state, extended = checkpoint.state, None if checkpoint.state is State.PAUSED else checkpoint.left
+        offset = rearm_offset(name, record.declaration.timeout, len(left.watchdogs))
+        record.fed_at = now + RETURN_S + offset
         # The incident is the truth: between alive and expired no checkpoint is written.
         if open_ is not None:  # see _reopen
             state = State.GIVEN_UP if open_.given_up else State.EXPIRED
         else:
             state = State.ALIVE if state is State.EXPIRED else state
             table.move(record, state)
-            offset = rearm_offset(name, record.declaration.timeout, len(left.watchdogs))
-            record.fed_at = now + RETURN_S + offset
             if (last := left.feeds.get(name)) is not None and record.is_judged and is_long(record):
                 self._take_up(record, last, now, offset)
                 record.fed_at = max(record.fed_at, now - _since_windows(record, left))
-            pause = checkpoint.left
             if state is State.PAUSED:
                 self._pause(record, checkpoint, left, now)
-            elif state in (State.WAITING, State.ALIVE) and pause is not None and pause > 0:
-                record.detailed().extended_until = now + pause + RETURN_S
-            if record.details is not None:
-                record.details.new_feeder = True  # the gap until the first feed is the supervisor's
-            members.start_again(record, record.fed_at)
-            if checkpoint.extended is not None:
-                members.end_extensions(record, checkpoint.extended)
             spend(record, left.runs.get(name, ()), now)
+        if extended is not None and extended > 0:
+            record.detailed().extended_until = now + extended + RETURN_S
+        if record.details is not None:
+            record.details.new_feeder = True  # the gap until the first feed is the supervisor's
+        members.start_again(record, record.fed_at)
+        if checkpoint.extended is not None:
+            members.end_extensions(record, checkpoint.extended)
+        if open_ is not None and record.details is not None:
+            record.details.extended_until = None  # the verdict has ended that of the process that it is about
         table.arm(record)
         kept = checkpoint.state, checkpoint.declaration, checkpoint.by
         # How long the host was off is taken from the clock once: what is left of a pause is written again.

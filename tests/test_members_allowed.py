@@ -282,6 +282,24 @@ def test_in_an_incident_too_a_restart_allows_the_other_processes_their_return(ex
     assert opened(house) == [("w", Cause.TIMEOUT, BOB.pid)]
 
 
+def test_progress_goes_on_in_an_incident_of_another_process() -> None:
+    """The value is the name's, and is late from its last change on, not from the incident's beginning."""
+    moving = EACH._replace(progress_timeout=100.0)
+    bench = two(moving)
+    for value in range(150):
+        bench.say(Kind.NOTE, "w", value, None, who=BOB, declaration=moving)
+        bench.jump(1.0)
+    assert opened(bench) == [("w", Cause.TIMEOUT, ALICE.pid)]
+    bench.out.clear()
+    for _ in range(98):
+        for who in (ALICE, BOB):
+            bench.feed(who=who, declaration=moving)
+        bench.jump(1.0)
+    assert (bench.state(), opened(bench)) == (State.ALIVE, [])
+    bench.jump(1.1)
+    assert opened(bench) == [("w", Cause.NO_PROGRESS, BOB.pid)]
+
+
 # -- in a cluster --------------------------------------------------------------------------------
 
 

@@ -213,6 +213,8 @@ class Engine:
         if is_aside and members.keep_aside(member, message, now):
             if member is not None and member.extended_until != extended:
                 self.table.mark_changed(record)
+            if kind is Kind.NOTE:
+                self._messages.take_progress(record, message, now)
             return None
         grace = record.declaration.grace
         is_news = record.by is By.NOBODY or not record.awaited or record.stopped_with is not None

@@ -86,19 +86,21 @@ class MessageKinds:
             self._lifecycle.apply(record, what, now, out)
 
     def _note(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        progress, status = message.args
-        if self._admission.short_of_memory:
-            status = None
-            progress = None if isinstance(progress, str) else progress
-        details = record.detailed()
-        if status is not None:
-            details.status = status
-        if progress is not None:
-            details.progress_allowed = NOTHING_ALLOWED  # whether it moved since the restart, and before, is known
-            if progress != details.progress or details.progress_at is None:
-                details.moved_at = details.moved_at if details.progress is None else now
-                details.progress, details.progress_at, details.moved_by = progress, now, message.identity
+        _, status = message.args
+        if status is not None and not self._admission.short_of_memory:
+            record.detailed().status = status
+        self.take_progress(record, message, now)
         self._feed(record, message, now, out)
+
+    def take_progress(self, record: Record, message: Message, now: float) -> None:
+        """The progress value of a note: it is the name's, whichever of its processes says it."""
+        progress, details = message.args[0], record.detailed()
+        if progress is None or (self._admission.short_of_memory and isinstance(progress, str)):
+            return
+        details.progress_allowed = NOTHING_ALLOWED  # whether it moved since the restart, and before, is known
+        if progress != details.progress or details.progress_at is None:
+            details.moved_at = details.moved_at if details.progress is None else now
+            details.progress, details.progress_at, details.moved_by = progress, now, message.identity
 
     def _work(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
         """Alive, and judged from now on by when the next message is due. Gaps between such messages say nothing of

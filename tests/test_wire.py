@@ -11,8 +11,18 @@ from hypothesis import strategies as st
 
 from banken.errors import WireError
 from banken.protocol.codec import VERSION, decode, encode, unpack
-from banken.protocol.limits import FRAME_MAX, NAME_MAX, SECONDS_MAX
-from banken.protocol.messages import CLEAN, Declaration, Exit, Feeders, Kind, Message, ProcessIdentity, Scope
+from banken.protocol.limits import FRAME_MAX, NAME_MAX, NUMBERS_MAX, SECONDS_MAX
+from banken.protocol.messages import (
+    CLEAN,
+    NUMBERED,
+    Declaration,
+    Exit,
+    Feeders,
+    Kind,
+    Message,
+    ProcessIdentity,
+    Scope,
+)
 
 WHO = ProcessIdentity(b"b" * 8, 4711, 99, b"nnnn")
 DECLARED = Declaration(30.0, 10.0, 60.0)
@@ -74,9 +84,17 @@ arguments = {
         ),
     ),
 }
+numbers = st.none() | st.integers(1, NUMBERS_MAX).flatmap(lambda number: st.sampled_from((number, -number)))
 messages = st.sampled_from(Kind).flatmap(
     lambda kind: st.builds(
-        Message, st.just(kind), names, identities, seconds | st.just(0.0), declarations, arguments[kind]
+        Message,
+        st.just(kind),
+        names,
+        identities,
+        seconds | st.just(0.0),
+        declarations,
+        arguments[kind],
+        numbers if kind in NUMBERED else st.none(),
     )
 )
 

@@ -15,6 +15,7 @@ from journal_kit import NOW, WAIT, Opening, dump, opened, until, write
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, Exit, Feeders, ProcessIdentity
 from banken_supervisor.engine.policy import By
+from banken_supervisor.engine.snapshot import NumbersHeard
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal import (
     Cleared,
@@ -89,6 +90,14 @@ def test_which_processes_are_extended_comes_back(path: str, extended: tuple[int,
         "w", Declaration(2.5, feeders=Feeders.EACH), 0.0, members[0], State.ALIVE, NOW + 60, changed=NOW,
         members=members, extended=None if extended is None else tuple(members[each] for each in extended),
     )  # fmt: skip
+    write(path, record)
+    left = restore(path)
+    assert (left.registry, left.problems) == ([record], [])
+
+
+@pytest.mark.parametrize("heard", [None, ((ProcessIdentity(b"bootboot", 1, 99, b"nonc"), 7),)])
+def test_which_words_were_heard_comes_back(path: str, heard: NumbersHeard | None) -> None:
+    record = Declared("w", Declaration(2.5), 0.0, None, State.PAUSED, None, changed=NOW, heard=heard and heard * 2)
     write(path, record)
     left = restore(path)
     assert (left.registry, left.problems) == ([record], [])

@@ -14,7 +14,8 @@ from banken.process_identity import own_identity
 from banken.protocol.codec import encode
 from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.process_lifecycle import GONE
-from banken_supervisor.journal import restore
+from banken_supervisor.engine.states import State
+from banken_supervisor.journal import Declared, restore
 from process.kills import Nights, Standby
 from process.kit import START_S, Home, until
 from process.ladder_kit import listening
@@ -185,3 +186,56 @@ def test_who_was_told_before_the_kill_is_told_of_the_end(home: Home, runner: Run
         assert events.until(START_S, "action-done", "w", incident=id_)["recovered"]
     assert ["recovered" in body["type"] for body in bodies[:2]] == [False, True]
     assert [body["data"]["incident"] for body in bodies[:2]] == [id_, id_]
+
+
+def _is_whole(each: Declared) -> bool:
+    """Whether the word of its worker is on disk, and the operator's."""
+    return each.heard is not None and (each.name != "given-back" or each.state is not State.PAUSED)
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_what_a_worker_said_once_is_heard_once(home: Home, runner: Runner, read: bool) -> None:
+    """Its supervisor stands still and is killed before it read that the worker is paused, will be late or has
+    failed: the next one hears it, though the worker says nothing more. One that has it from the one before does not
+    hear it twice, and an operator's word after it stays."""
+    runner.configure('[supervisor]\njournal = "journal.db"\n')
+    path = runner.config.parent / "journal.db"
+    runner.start()
+    client = home.client()
+    names = {"paused", "late", "failed", "resumed", "given-back"}
+    for name in names:
+        client.watchdog(name, timeout=3, resolution=0).feed()
+    client.pause("resumed")
+    client.pause("given-back")
+    until(lambda: {each.name for each in restore(str(path)).registry} == names, "all is on disk")
+    until(lambda: home.row("given-back")["state"] == "paused", "the pauses are read")
+    assert runner.process is not None
+    if not read:
+        runner.process.send_signal(signal.SIGSTOP)
+    client.pause("paused", 60)
+    client.resume("resumed")
+    client.fail("failed", "disk full")
+    client.extend("late", 60)
+    if read:
+        until(lambda: home.row("failed")["state"] == "expired", "all is read")
+        home.ask("tell", frame=encode(Message(Kind.RESUME, "given-back", None, 0.0, None)))
+        until(lambda: home.row("given-back")["state"] == "alive", "the operator ends a pause")
+        until(lambda: len(restore(str(path)).open) == 1, "the incident is on disk")
+        until(
+            lambda: {each.name for each in restore(str(path)).registry if _is_whole(each)} == names,
+            "which words were heard is on disk, and that the pause has ended",
+        )
+    runner.kill()
+    runner.start()
+    events = home.events()
+    wanted = {"paused": "paused", "late": "alive", "failed": "expired"}
+    wanted["given-back"] = "expired" if read else "paused"
+    until(
+        lambda: {name: row["state"] for name, row in home.rows("*").items() if name in wanted} == wanted,
+        "the next supervisor has heard it, and time has passed",
+    )
+    until(lambda: home.row("resumed")["state"] == "expired", "what is resumed and silent is judged")
+    assert {name: row["state"] for name, row in home.rows("*").items() if name in wanted} == wanted
+    events.during(0.5)
+    again = [event for event in events.seen if event.get("name") in ("paused", "late", "failed")] if read else []
+    assert [event["type"] for event in again if event["type"] in ("paused", "extended", "failed")] == []

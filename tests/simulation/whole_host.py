@@ -359,7 +359,7 @@ class Host:
             mock.patch.object(control, "zmq", worker),
             mock.patch.multiple(descriptor_limit, raise_limit=lambda: True, limit=lambda: 65_536, used=lambda: 20),
             mock.patch.object(memory_limit, "room", return_value=None),
-            mock.patch.object(work, "_teller", Tellers(self.world)),
+            mock.patch.object(work, "teller", Tellers(self.world)),
             mock.patch.object(sqlite3, "connect", self.disk.connect),
             mock.patch.object(supervisor.Supervisor, "_make", _around(supervisor.Supervisor._make, make)),
             mock.patch.object(Publisher, "publish", _around(Publisher.publish, publish)),

@@ -175,7 +175,7 @@ def forked(client: Client) -> Client:
     states = {id(state): copy.copy(state) for state in [*client._states.values(), client._past]}
     made._states = {name: states[id(state)] for name, state in client._states.items()}
     made._past = states[id(client._past)]
-    made._releases = copy.copy(client._releases)
+    made._unread = copy.copy(client._unread)
     made._open_work = {}
     if client._sender is not None:
         made._use(copy.copy(client._sender))

@@ -33,7 +33,7 @@ from banken.protocol.messages import (
 )
 
 if TYPE_CHECKING:
-    from banken.client.releases import Releases
+    from banken.client.unread import UnreadOf
     from banken.watchdog import Watchdog
     from banken.watchdog.callback_invocation import Callback
     from banken.watchdog.work import OpenWork
@@ -46,6 +46,9 @@ IN_ORDER = 0.001
 
 LEFT_WAIT = 1.0
 """Seconds that a release or a failure waits until it has left: until libzmq's thread has run a few times."""
+
+_numbers = itertools.count(1)
+"""Of the words of this process, whichever client says them."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -61,8 +64,8 @@ class BaseClient:
         self._states: dict[str | None, FeedState] = {}
         self._anonymous = anonymous
         self._open_work: dict[str, OpenWork] = {}
-        self._releases: Releases | None = None
-        """those that the supervisor may not have read; None: there are none"""
+        self._unread: UnreadOf | None = None
+        """words that the supervisor may not have read; None: there are none"""
         self._say_at = inf
         """monotonic time at which the next message waits for them"""
         self._sections = itertools.count(1)
@@ -83,6 +86,10 @@ class BaseClient:
     def _is_shared(self, name: str) -> bool:
         """Whether another client of this process, which is the same one to the supervisor, feeds ``name`` there."""
         return False
+
+    def _is_open(self) -> bool:
+        """Whether it was not closed since its last message: then a thread of banken's may send by it."""
+        return True
 
     def _leave(self, seconds: float) -> None:
         """Wait, at most so long, until what was handed over has left this process."""
@@ -152,8 +159,8 @@ class BaseClient:
         if is_known or (work is not None and work.holds_back(work.timeout + state.resolution, now)):
             state.coalesced += 1
             return
-        if self._releases is not None:
-            self._say_releases(state.name, now)
+        if self._unread is not None:
+            self._unread.say(state.name, Kind.FEED, now)
         sent = self._deliver(frame)  # as _hand_over does; one call less
         if sent:
             state.sent += 1
@@ -295,7 +302,7 @@ class BaseClient:
     def _send_work(self, name: str, seconds: float | None, scope: Scope | None) -> bool:
         state = self._states.get(name) or self._make_state(name)
         state.open_until = 0.0
-        taken = self._hand_over(state, self._encode(state, Kind.WORK, seconds, scope), IN_ORDER)
+        taken = self._hand_over(state, Kind.WORK, self._encode(state, Kind.WORK, seconds, scope), IN_ORDER)
         state.sent += taken
         state.dropped += not taken
         return taken
@@ -316,7 +323,8 @@ class BaseClient:
             self._states[None] = state
         if (work := self._open_work.get(name)) is not None:
             work.timeout, work.known = declaration.timeout, True
-        state.declared_here = self._hand_over(state, self._encode(state, Kind.DECLARE), WAIT_FOR_ROOM)
+        frame = self._encode(state, Kind.DECLARE)
+        state.declared_here = self._hand_over(state, Kind.DECLARE, frame, WAIT_FOR_ROOM)
         if before is not None:
             state.declared_here = state.declared_here or before.is_own
             self._past.add_counts(before)
@@ -339,16 +347,12 @@ class BaseClient:
             return True
         state = self._states.get(name) or FeedState(limits.check_name(name), None, RESOLUTION_UNDECLARED)
         frame = self._encode(state, Kind.RELEASE)
-        sent = self._hand_over(state, frame, WAIT_FOR_ROOM)
+        sent = self._hand_over(state, Kind.RELEASE, frame, WAIT_FOR_ROOM)
         self._forget(name)
         if state.is_own:
-            with self._making:
-                if self._releases is None:
-                    from banken.client.releases import Releases
+            from banken.client.unread import keep
 
-                    self._releases = Releases(self._place)
-                self._releases.add(name, frame, monotonic(), sent=sent)
-                self._say_at = self._releases.due
+            keep(self, name, Kind.RELEASE, lambda _left: frame, sent=sent)
         return sent
 
     def _forget(self, name: str) -> FeedState | None:
@@ -360,37 +364,37 @@ class BaseClient:
                 del self._states[None]
         return state
 
-    def _encode(self, state: FeedState, kind: Kind, *args: Any) -> bytes:
+    def _encode(self, state: FeedState, kind: Kind, *args: Any, number: int | None = None) -> bytes:
         identity = None if self._anonymous else own_identity()
-        return encode(Message(kind, state.name, identity, state.resolution, state.declaration, args))
+        return encode(Message(kind, state.name, identity, state.resolution, state.declaration, args, number))
 
     def _send(self, kind: Kind, name: str, *args: Any) -> bool:
-        state = self._states.get(name)
-        if state is None:
-            state = FeedState(limits.check_name(name), None, RESOLUTION_UNDECLARED)
-        state.open_until = 0.0  # the next feed must travel: the supervisor's state may have changed
-        return self._hand_over(state, self._encode(state, kind, *args), WAIT_FOR_ROOM)
+        """Say a word that has a number."""
+        first = self._states.get(name)
+        if first is None:
+            first = FeedState(limits.check_name(name), None, RESOLUTION_UNDECLARED)
+        first.open_until, first.frame = 0.0, b""  # the next feed must travel, and makes earlier words out of date
+        number = None if self._anonymous else next(_numbers)
+        sent = self._hand_over(first, kind, self._encode(first, kind, *args, number=number), WAIT_FOR_ROOM)
+        if number is not None:
+            from banken.client.unread import SILENT, keep
 
-    def _hand_over(self, state: FeedState, frame: bytes, wait: float = 0.0) -> bool:
-        """Deliver a message about one name, after the releases that the supervisor may not have read."""
-        if self._releases is not None:
-            self._say_releases(state.name, monotonic())
+            def again(left: float) -> bytes:
+                rest = args if left == inf else (max(left, limits.SECONDS_MIN),)
+                return self._encode(self._states.get(name, first), kind, *rest, number=-number)
+
+            keep(self, name, kind, again, sent=sent, seconds=(args[0] if kind in SILENT else 0) or inf)
+        return sent
+
+    def _hand_over(self, state: FeedState, kind: Kind, frame: bytes, wait: float = 0.0) -> bool:
+        """Deliver a message about one name, after the words that the supervisor may not have read."""
+        if self._unread is not None:
+            self._unread.say(state.name, kind, monotonic())
         return self._deliver(frame, wait)
-
-    def _say_releases(self, name: str, now: float) -> None:
-        releases = self._releases
-        if releases is None or (now < self._say_at and name not in releases.sent):
-            return
-        with self._making:
-            if (releases := self._releases) is not None:  # it still is
-                releases.before_message(name, now, self._deliver)
-                self._say_at = releases.due
-                if self._say_at == inf:
-                    self._releases = None
 
     def _forked(self) -> None:
         """In a child: another process feeds now, and has sent nothing yet."""
         self._making = threading.RLock()
-        self._releases, self._say_at = None, inf
+        self._unread, self._say_at = None, inf
         for state in (self._past, *self._states.values()):
             state.begin_anew()

@@ -177,6 +177,9 @@ class Client(BaseClient):
         state = None if self._anonymous else self._states.get(name)
         return state is not None and state.is_own
 
+    def _is_open(self) -> bool:
+        return self in _open
+
     def _leave(self, seconds: float) -> None:
         if self._sender is not None:
             self._sender.wait_left(seconds)
@@ -199,10 +202,10 @@ class Client(BaseClient):
         own = self._own_states()
         if sender is not None and sender.ever_sent():
             deadline = monotonic() + wait
-            unread = [] if self._releases is None else self._releases.unread()
+            unread = [] if self._unread is None else self._unread.words.unread(monotonic())
             for frame in (*unread, *(self._encode(state, kind, *args) for state in own)):
                 taken &= sender.send(frame, max(0.0, deadline - monotonic()), insist=True)
-        self._releases, self._say_at = None, inf
+        self._unread, self._say_at = None, inf
         self._close(linger)
         for state in own:
             self._forget(state.name)

@@ -23,6 +23,7 @@ from banken.protocol import limits
 from banken.protocol.messages import (
     ARGUMENTS,
     CLEAN,
+    NUMBERED,
     Choice,
     Declaration,
     Exit,
@@ -46,7 +47,7 @@ _FIXED = 6
 
 def encode(message: Message) -> bytes:
     """The bytes of one message. The caller has checked its parts (limits.py)."""
-    kind, name, identity, resolution, declared, args = message
+    kind, name, identity, resolution, declared, args, number = message
     if kind in (Kind.PAUSE, Kind.EXTEND):
         args = (_ms(args[0]),)
     elif kind is Kind.RESULT:
@@ -57,6 +58,8 @@ def encode(message: Message) -> bytes:
             scope = (scope.name, _ms(scope.age), _ms(scope.limit), scope.tid, scope.thread, scope.task)
         # What is due at once is not idle: that is what 0 says.
         args = (0 if seconds is None else max(1, _ms(seconds)), scope)
+    if number is not None:
+        args = (*args, number)
     parts = None if declared is None else _pack_declaration(declared)
     return pack((VERSION, int(kind), name, identity, _ms(resolution), parts, *args))
 
@@ -72,14 +75,15 @@ def decode(frame: bytes) -> Message:
         raise WireError("version", f"{text}; install the same banken on both sides")
     if len(body) < _FIXED:
         raise WireError("shape", f"a message has at least {_FIXED} parts, not {len(body)}")
-    _, number, name, who, resolution, declared, *args = body
-    if type(number) is not int or not 1 <= number <= len(Kind):
+    _, which, name, who, resolution, declared, *args = body
+    if type(which) is not int or not 1 <= which <= len(Kind):
         raise WireError("kind", f"the kind is a number from 1 to {len(Kind)}")
-    kind = Kind(number)
+    kind = Kind(which)
     if len(args) not in ARGUMENTS[kind]:
         allowed = " or ".join(map(str, sorted(ARGUMENTS[kind])))
         raise WireError("shape", f"{kind.name} takes {allowed} arguments after the declaration, not {len(args)}")
     _check_name(name, "name")
+    number = _number(args.pop()) if kind in NUMBERED and len(args) == max(ARGUMENTS[kind]) else None
     return Message(
         kind,
         name,
@@ -87,6 +91,7 @@ def decode(frame: bytes) -> Message:
         _seconds(resolution, "resolution", 0),
         None if declared is None else _unpack_declaration(declared),
         _arguments(kind, args),
+        number,
     )
 
 
@@ -160,6 +165,12 @@ def _seconds(value: object, what: str, least_ms: int = 1) -> float:
     if type(value) is not int or not least_ms <= value <= _MS_MAX:
         raise WireError("duration", f"{what} is a whole number of milliseconds, {least_ms} to {_MS_MAX}")
     return value / 1000
+
+
+def _number(value: object) -> int:
+    if type(value) is not int or value == 0 or not -limits.NUMBERS_MAX <= value <= limits.NUMBERS_MAX:
+        raise WireError("number", f"a number is 1 to {limits.NUMBERS_MAX}, with a minus if it is said again")
+    return value
 
 
 def _check_name(name: object, reason: str) -> None:

@@ -37,6 +37,9 @@ RESULT_MAX = 1024
 PROGRESS_MAX = 256
 """Longest progress value when it is a text, in characters."""
 
+NUMBERS_MAX = 10**15
+"""Highest number of a word of a process."""
+
 CLEAN_MAX = 64
 """Most exit statuses and signals that a declaration calls clean."""
 

@@ -99,9 +99,10 @@ class Kind(IntEnum):
 
 
 ARGUMENTS = dict.fromkeys(Kind, (0,)) | {
-    Kind.FAIL: (1,),
-    Kind.PAUSE: (1,),
-    Kind.EXTEND: (1,),
+    Kind.FAIL: (1, 2),
+    Kind.PAUSE: (1, 2),
+    Kind.RESUME: (0, 1),
+    Kind.EXTEND: (1, 2),
     Kind.NOTE: (2,),
     Kind.PROBE: (2,),
     Kind.WORK: (2, 1),
@@ -109,6 +110,9 @@ ARGUMENTS = dict.fromkeys(Kind, (0,)) | {
     Kind.RESULT: (7,),
 }
 """How many arguments may follow the declaration, by kind."""
+
+NUMBERED = (Kind.FAIL, Kind.PAUSE, Kind.RESUME, Kind.EXTEND)
+"""Kinds whose messages may have a number, after all else: they change something for good, and are said once."""
 
 
 class Scope(NamedTuple):
@@ -145,6 +149,9 @@ class Message(NamedTuple):
     declaration: Declaration | None
     """None: the sender leaves it to the supervisor"""
     args: tuple[Any, ...] = ()
+    number: int | None = None
+    """of this word of its process (``NUMBERED``), from 1 on; negative where it is said again, for a supervisor that
+    may not have heard it: who heard that number does nothing. None: it is not said again"""
 
 
 def declare(

@@ -55,6 +55,9 @@ Send = Callable[[float | None, Scope | None], bool]
 """Sends that the next message is due in so many seconds, None: that it is idle; and the work that is due then.
 Whether the message was taken."""
 
+Look = Callable[[float], float]
+"""Says what is due, given the time. Seconds until it is to be called again; inf: not before it is added anew."""
+
 _due = attrgetter("due")
 
 
@@ -166,7 +169,7 @@ class OpenWork:
                 self._say(work, now)  # no search: what was first until now is due later
             elif work.due < self.sent_due or not self.first.is_open:
                 self._correct(now)
-        _teller.look(self, now)
+        teller.look(self.look, now, now + self._look_s())
 
     def correct(self) -> None:
         """What was due first has ended: tell what is first now."""
@@ -192,7 +195,7 @@ class OpenWork:
                     self._say(first, now)
                     return
             self._correct(now)
-        _teller.look(self, now)
+        teller.look(self.look, now, now + self._look_s())
 
     def look(self, now: float) -> float:
         """Tell what is to be told now, and return seconds until it should be looked again; inf: never."""
@@ -231,7 +234,10 @@ class OpenWork:
         with self._lock:
             self.closed = True
             self.open = {}
-        _teller.forget(self)
+        teller.forget(self.look)
+
+    def _look_s(self) -> float:
+        return LOOK_MAX if self.first is _NOTHING else _look_s(self.first)
 
     def _correct(self, now: float) -> None:
         """Find what is due first, and tell it."""
@@ -261,7 +267,7 @@ class OpenWork:
             scope = _scope(first, now)
         self._described = scope is not None
         # Work that was described has run for long enough to afford a message at its end.
-        self.prompt = first is not None and (first.limit < PROMPT_S or self._described or not _teller.runs(now))
+        self.prompt = first is not None and (first.limit < PROMPT_S or self._described or not teller.runs(now))
         self._said_at = now
         taken = self._send(None if first is None else first.due + self.slack - now, scope)
         self._sent_at = now if taken else -inf
@@ -277,10 +283,11 @@ class OpenWork:
 
 
 class Teller:
-    """The thread that looks after the open work of all watchdogs of this process; it starts when work begins."""
+    """The thread that says, without a call, what is due: of the open work of all watchdogs of this process, and of
+    words that allow silence (client/unread.py). It starts with the first of them."""
 
     def __init__(self) -> None:
-        self._works: set[OpenWork] = set()
+        self._looks: set[Look] = set()
         self._wake_up: WakeUp | None = None
         self._looks_at = inf
         """monotonic time at which it looks next"""
@@ -296,30 +303,32 @@ class Teller:
             self._thread = start_daemon(self._run, "banken-work", self._wake_up)
         return self._thread is not None
 
-    def look(self, work: OpenWork, now: float) -> None:
-        """Have it look at this one soon enough."""
-        self._works.add(work)
-        first = work.first
-        soon = now + (LOOK_MAX if first is _NOTHING else _look_s(first))
+    def look(self, each: Look, now: float, soon: float) -> None:
+        """Have it look at this one, not later than ``soon``."""
+        self._looks.add(each)
         if self.runs(now) and self._wake_up is not None and soon < self._looks_at:
             self._looks_at = soon
             self._wake_up.signal()
 
-    def forget(self, work: OpenWork) -> None:
+    def forget(self, each: Look) -> None:
         """Look at this one no longer."""
-        self._works.discard(work)
+        self._looks.discard(each)
 
     def _run(self, wake_up: WakeUp) -> None:
         while True:
             now = monotonic()
             self._looks_at = inf  # before it looks: what begins meanwhile wakes it
             wait = inf
-            for each in list(self._works):
+            for each in list(self._looks):
+                self._looks.discard(each)  # before it looks, too: it may be added meanwhile
                 try:
-                    wait = min(wait, each.look(now))
+                    rest = each(now)
                 except Exception:  # without this thread what is idle would count as silent
                     log.exception("open work could not be looked at")
-                    wait = min(wait, LOOK_MAX)
+                    rest = LOOK_MIN
+                if rest < inf:
+                    self._looks.add(each)
+                wait = min(wait, rest)
             self._looks_at = min(self._looks_at, now + wait)
             wake_up.wait(max(0.0, self._looks_at - monotonic()))
 
@@ -357,4 +366,4 @@ def _current_task() -> Any:
     return _modules["asyncio.tasks"].current_task()
 
 
-_teller = Teller()
+teller = Teller()

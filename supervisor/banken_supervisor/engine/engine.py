@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from banken.errors import WireError
 from banken.protocol.codec import decode
 from banken.protocol.messages import Declaration, Feeders, Kind, Message
-from banken_supervisor.engine import members
+from banken_supervisor.engine import members, numbered_words
 from banken_supervisor.engine.admission import Admission
 from banken_supervisor.engine.checks import Checks
 from banken_supervisor.engine.declarations import Declarations, decoded_always
@@ -203,8 +203,10 @@ class Engine:
                 return self.admission.refuse(admitted, now, [] if quiet else out, message.name)
             record = admitted
         refusal = self.admission.check_owner(record, message, now, out)
-        if refusal is not None:
+        if refusal is not None or numbered_words.was_heard(record, message):
             return refusal
+        if numbered_words.note(record, message):
+            self.table.mark_changed(record)
         member = members.member_of(record, message.identity)
         extended = None if member is None else member.extended_until
         held = self._lifecycle.gate.held.get(record.name)

@@ -146,6 +146,8 @@ class Details:
     """processes that said that they end, and the exception that each died of, if it died of one"""
     ended: dict[ProcessIdentity, int | None] | None = None
     """processes that have ended, until that is judged, and the status of each, where it is known"""
+    heard: dict[ProcessIdentity, int] | None = None
+    """by process: the highest number of a word of it (numbered_words.py)"""
     contest_reported: bool = False
     conflict_reported: bool = False
     frames: tuple[bytes, ...] = ()

@@ -161,6 +161,7 @@ class Restore:
             # Else a worker had the name, and a group has it now.
             if checkpoint.state is State.PAUSED and checkpoint.owner is None and not checkpoint.awaited:
                 table.move(record, State.PAUSED)
+                record.detailed().heard = dict(checkpoint.heard or ())
                 self._pause(record, checkpoint, left, now)
                 table.arm(record)
             return
@@ -185,6 +186,8 @@ class Restore:
             else:
                 table.await_feeds(record)
                 self._on_purpose.await_program(record, checkpoint.program)
+        if checkpoint.heard:
+            record.detailed().heard = dict(checkpoint.heard)
         if checkpoint.incidents:
             record.detailed().incidents = checkpoint.incidents
         state, extended = checkpoint.state, None if checkpoint.state is State.PAUSED else checkpoint.left

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import inf
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, ProcessIdentity
@@ -38,6 +38,10 @@ def rearm_offset(name: str, timeout: float, among: int) -> float:
     # A name may hold any text here; a lone surrogate only changes where it falls.
     digest = blake2b(name.encode("utf-8", "backslashreplace"), digest_size=8).digest()
     return span * (int.from_bytes(digest) / 2**64)
+
+
+NumbersHeard: TypeAlias = tuple[tuple[ProcessIdentity, int], ...]
+"""By process: the highest number of a word of it."""
 
 
 class Checkpoint(NamedTuple):
@@ -71,6 +75,8 @@ class Checkpoint(NamedTuple):
     """which of its members are extended; None: all, if it is"""
     unfed: bool = False
     """it is paused, and has its grace after the pause: see ``Details.unfed``"""
+    heard: NumbersHeard | None = None
+    """the numbers of words that it has heard (numbered_words.py)"""
 
     @property
     def processes(self) -> tuple[ProcessIdentity, ...]:
@@ -147,7 +153,7 @@ def checkpoint(record: Record, program: str | None, now: float) -> Checkpoint | 
     """What is to be kept of this one; None: nothing. The config makes it (of a group only a pause is kept),
     or its process is ending. ``program``: of its owner."""
     details = record.details
-    left, maintained, incidents, members, extended, unfed = None, False, 0, None, None, False
+    left, maintained, incidents, members, extended, unfed, heard = None, False, 0, None, None, False, None
     # Where the config has the group no longer, nothing waits for a first feed.
     awaited = record.awaited and not record.is_group
     if details is not None:
@@ -155,6 +161,7 @@ def checkpoint(record: Record, program: str | None, now: float) -> Checkpoint | 
         if record.owner in leaving and not details.members:
             return None  # by the next start it has ended
         incidents = details.incidents
+        heard = tuple(details.heard.items()) if details.heard else None
         if record.is_group and record.state is not State.PAUSED:
             return None
         if record.state is State.PAUSED:
@@ -171,7 +178,7 @@ def checkpoint(record: Record, program: str | None, now: float) -> Checkpoint | 
     return Checkpoint(
         record.name, record.declaration, record.resolution, record.owner, record.state, left, record.by,
         awaited, maintained, record.stopped_with if record.owner is None else program, incidents, members,
-        is_check=record.is_check, extended=extended, unfed=unfed,
+        is_check=record.is_check, extended=extended, unfed=unfed, heard=heard,
     )  # fmt: skip
 
 

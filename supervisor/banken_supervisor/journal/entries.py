@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, ProcessIdentity
 from banken_supervisor.engine.policy import By
+from banken_supervisor.engine.snapshot import NumbersHeard
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal.values import unsqueeze
 
@@ -64,6 +65,8 @@ class Declared:
     """where several processes may feed it, and one is extended: which are; None: all"""
     unfed: bool = False
     """it is paused, and has its grace after the pause"""
+    heard: NumbersHeard | None = None
+    """by process: the highest number of a word of it that was heard"""
     changed: float = 0.0
     """wall clock of this change; 0: not known"""
     boot: str = ""

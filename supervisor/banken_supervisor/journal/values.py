@@ -16,6 +16,7 @@ from banken.protocol.answers import NUMBER_MAX
 from banken.protocol.codec import read_identity
 from banken.protocol.limits import NONCE_SIZE, PROGRESS_MAX
 from banken.protocol.messages import Declaration, ProcessIdentity, declare
+from banken_supervisor.engine.snapshot import NumbersHeard
 from banken_supervisor.text import sanitize
 
 ID_MAX = 128
@@ -135,6 +136,17 @@ def owners_text(owners: tuple[ProcessIdentity, ...]) -> str:
 def parse_owners(written: str) -> tuple[ProcessIdentity, ...]:
     """What ``owners_text`` wrote."""
     return tuple(map(parse_owner, written.split()))
+
+
+def numbers_text(heard: NumbersHeard) -> str:
+    """The highest number of a word of each process."""
+    return " ".join(f"{owner_text(process)}={count(number)}" for process, number in heard)
+
+
+def parse_numbers(written: str) -> NumbersHeard:
+    """What ``numbers_text`` wrote."""
+    pairs = [each.partition("=") for each in written.split()]
+    return tuple((parse_owner(process), a_count(int(number))) for process, _, number in pairs)
 
 
 def bounded_json(data: Mapping[str, Any]) -> str:

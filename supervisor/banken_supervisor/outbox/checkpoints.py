@@ -322,4 +322,5 @@ def _checkpoint_from(entry: Declared, incidents: int, clocks: ClockHistory) -> C
         entry.is_check,
         entry.extended,
         entry.unfed,
+        entry.heard,
     )

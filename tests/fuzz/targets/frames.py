@@ -10,7 +10,7 @@ import msgpack
 from banken.errors import WireError
 from banken.process_identity import boot_id
 from banken.protocol.codec import encode, pack
-from banken.protocol.messages import Declaration, Exit, Feeders, Kind, Message, ProcessIdentity, Scope
+from banken.protocol.messages import NUMBERED, Declaration, Exit, Feeders, Kind, Message, ProcessIdentity, Scope
 from fuzz.mutation import changed, damaged
 
 REASONS = {
@@ -97,7 +97,8 @@ def message(chance: Random, names: int = 8) -> bytes:
     name = f"w-{chance.randrange(names)}"
     resolution = chance.choice((0.0, 0.0, 0.01, 1.0))
     args = arguments(chance, kind)
-    return encode(Message(kind, name, identity(chance), resolution, declaration(chance), args))
+    number = chance.choice((None, 1, 2, -1, -2)) if kind in NUMBERED else None
+    return encode(Message(kind, name, identity(chance), resolution, declaration(chance), args, number))
 
 
 def frame(chance: Random, names: int = 8) -> bytes:

@@ -1,0 +1,124 @@
+"""A word that is said again: it is heard once, also by a supervisor that has it from the one before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+import pytest
+
+from banken.protocol.codec import WireError, decode, encode
+from banken.protocol.messages import Kind, Message, ProcessIdentity
+from banken_supervisor.engine.numbered_words import HEARD_MAX
+from banken_supervisor.engine.states import State
+from engine_kit import events_of
+from restart_kit import ALICE, House
+
+
+class Numbered(House):
+    """What is said has a number; ``happened``: types of the events since the last look."""
+
+    def say_numbered(self, kind: Kind, number: int | None, *args: Any, who: ProcessIdentity | None = ALICE) -> None:
+        self.engine.take(encode(Message(kind, "w", who, 0.0, None, args, number)), self.now, self.out)
+        self.keep()
+
+    def happened(self) -> list[str]:
+        types = [each.type.value for each in events_of(self.out)]
+        self.forget()
+        return types
+
+
+@pytest.fixture
+def house() -> Numbered:
+    made = Numbered()
+    made.feed()
+    made.forget()
+    return made
+
+
+WORDS: list[tuple[Kind, tuple[Any, ...], str]] = [
+    (Kind.PAUSE, (60.0,), "paused"),
+    (Kind.EXTEND, (60.0,), "extended"),
+    (Kind.FAIL, ("disk full",), "expired"),
+]
+
+
+@pytest.mark.parametrize(("kind", "args", "event"), WORDS)
+def test_one_that_was_not_heard_is_heard_once(house: Numbered, kind: Kind, args: Any, event: str) -> None:
+    house.crash(1.0)
+    house.happened()
+    house.say_numbered(kind, -1, *args)
+    assert event in house.happened()
+    house.say_numbered(kind, -1, *args)
+    assert house.happened() == []
+
+
+@pytest.mark.parametrize(("kind", "args", "event"), WORDS)
+def test_one_that_was_heard_before_a_restart_does_nothing(
+    house: Numbered, kind: Kind, args: Any, event: str
+) -> None:
+    house.say_numbered(kind, 1, *args)
+    assert event in house.happened()
+    house.crash(1.0)
+    house.happened()
+    house.say_numbered(kind, -1, *args)
+    assert house.happened() == []
+    house.say_numbered(kind, 2, *args)
+    assert house.happened() != []
+
+
+def test_what_an_operator_said_since_stays(house: Numbered) -> None:
+    """He ended the worker's pause, or began one after its end: what the worker says again changes nothing."""
+    house.say_numbered(Kind.PAUSE, 1, 0.0)
+    house.say_numbered(Kind.RESUME, None, who=None)
+    house.crash(1.0)
+    house.say_numbered(Kind.PAUSE, -1, 0.0)
+    assert house.state() is State.ALIVE
+    house.say_numbered(Kind.PAUSE, 2, 0.0)
+    house.say_numbered(Kind.RESUME, 3)
+    house.say_numbered(Kind.PAUSE, None, 0.0, who=None)
+    house.crash(1.0)
+    house.say_numbered(Kind.RESUME, -3)
+    assert house.state() is State.PAUSED
+
+
+def test_a_resume_that_changed_nothing_was_heard_too(house: Numbered) -> None:
+    house.say_numbered(Kind.RESUME, 1)
+    house.say_numbered(Kind.PAUSE, None, 0.0, who=None)
+    house.crash(1.0)
+    house.say_numbered(Kind.RESUME, -1)
+    assert house.state() is State.PAUSED
+
+
+def test_a_failure_whose_incident_is_over_opens_no_other(house: Numbered) -> None:
+    house.say_numbered(Kind.FAIL, 1, "disk full")
+    house.feed()
+    house.crash(1.0)
+    house.happened()
+    house.say_numbered(Kind.FAIL, -1, "disk full")
+    assert (house.happened(), house.state()) == ([], State.ALIVE)
+
+
+def test_what_is_said_again_by_no_known_process_is_not_heard(house: Numbered) -> None:
+    house.say_numbered(Kind.PAUSE, -1, 0.0, who=None)
+    assert house.state() is State.ALIVE
+
+
+def test_numbers_of_the_latest_processes_are_kept(house: Numbered) -> None:
+    """Each process counts for itself."""
+    for pid in range(HEARD_MAX + 1):
+        house.say_numbered(Kind.PAUSE, 5, 60.0, who=ALICE._replace(pid=1000 + pid))
+    house.crash(1.0)
+    house.say_numbered(Kind.RESUME, None, who=None)
+    for pid in range(1, HEARD_MAX + 1):
+        house.say_numbered(Kind.PAUSE, -5, 60.0, who=ALICE._replace(pid=1000 + pid))
+        assert house.state() is State.ALIVE
+    house.say_numbered(Kind.PAUSE, -5, 60.0, who=ALICE._replace(pid=1000))
+    assert house.state() is State.PAUSED
+
+
+@pytest.mark.parametrize("number", [0, "1", 1.0, None, True, 10**15 + 1, -(10**15) - 1])
+def test_a_number_is_a_number(number: Any) -> None:
+    body = msgpack.unpackb(encode(Message(Kind.RESUME, "w", ALICE, 0.0, None)))
+    with pytest.raises(WireError, match="a number is 1 to"):
+        decode(msgpack.packb([*body, number]))

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.checks.certificates import authority
 
+from banken_supervisor.check_runner.serving import Broken, Work
 from banken_supervisor.checks.subject import Subject
 from checks.kit import LATE_S, free_port, made
 
@@ -67,3 +68,22 @@ def test_it_fails_in_its_time_and_the_loop_goes_on(kind: str, tmp_path: Path, de
     passed, text, gap = look(raw, lambda: dead(tmp_path if kind == "cwd" else path))
     assert (passed, "does not answer" in text) == (False, True), text
     assert gap < LATE_S
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_one_that_is_given_out_keeps_no_other_from_the_thread_that_asks(there: bool, tmp_path: Path) -> None:
+    """The file was read with the config: it is read again when the check runs. A pipe that nobody writes to stands
+    for a disk that does not answer."""
+    path = tmp_path / "ca.pem"
+    if there:
+        os.mkfifo(path)
+    said = {"name": "w!0", "of": "w", "program": False, "table": {"http": "https://h/", "ca_file": str(path)}}
+    found: list[Any] = []
+    work = Work(None, None, None)  # type: ignore[arg-type]  # nothing is run here
+    asks = threading.Thread(target=lambda: found.append(work._wanted(said, str(tmp_path))), daemon=True)
+    asks.start()
+    asks.join(HANGS_S)
+    if there and not found:
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+    (wanted,) = found
+    assert not isinstance(wanted.check, Broken)

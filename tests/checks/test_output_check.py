@@ -45,11 +45,14 @@ def check(log: Path, output: Any = True, **more: Any) -> dict[str, Any]:
     return {"output": output, "log": str(log), "every": "2s", "limit": "2s"} | more
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("length", [1, 1_000_000])
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_matcher_that_is_killed_or_stands_still_says_nothing_of_the_pattern(
-    sent: signal.Signals, monkeypatch: pytest.MonkeyPatch
+    sent: signal.Signals, length: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For want of memory, say, or with the whole host: it is asked once more."""
+    """For want of memory, say, or with the whole host: it is asked once more. The thread that asks does not stand
+    still with it, though the question is longer than a pipe holds."""
     matcher, started = _Matcher(), list[subprocess.Popen[bytes]]()
     start = matcher._start
 
@@ -63,12 +66,12 @@ def test_a_matcher_that_is_killed_or_stands_still_says_nothing_of_the_pattern(
     monkeypatch.setattr(matcher, "_start", started_and_struck)
     strikes = {1}
     try:
-        assert matcher.ask("b", ["a", "b", "c"], 0.2) == 1
+        assert matcher.ask("b", ["a" * length, "b" * length, "c"], 0.2) == 1
         assert len(started) == 2
         matcher.close()
         strikes = {3, 4}
         with pytest.raises(NotRunError):
-            matcher.ask("b", ["b"], 0.2)
+            matcher.ask("b", ["b" * length], 0.2)
         with pytest.raises(TooSlowError):
             matcher.ask(HOSTILE, ["a" * 4000 + "!"], 5.0)
     finally:

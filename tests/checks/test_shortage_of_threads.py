@@ -11,7 +11,7 @@ import pytest
 
 from banken_supervisor.check_runner.runner import Runner
 from banken_supervisor.checks import blocking
-from banken_supervisor.checks.outcome import Outcome
+from banken_supervisor.checks.outcome import NotRunError, Outcome
 from banken_supervisor.checks.subject import Subject
 from checks.kit import made
 from checks.test_runner import Fake, Told, until, wanted
@@ -76,3 +76,20 @@ def test_what_could_not_be_run_is_told_as_delayed_and_tried_again_soon() -> None
     assert delayed == [("c", "no thread")]
     assert [found.passed for _, found, _, _ in told] == [True]
     assert check.runs[1] - check.runs[0] < 5
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
+def test_a_look_that_gets_no_thread_is_over(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next look at the same does not wait for it."""
+
+    def no_thread(thread: threading.Thread) -> None:
+        raise error
+
+    async def scene() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", no_thread)
+            with pytest.raises(NotRunError):
+                await blocking.call(("file", "x"), lambda: 1)
+        assert await blocking.call(("file", "x"), lambda: 2) == 2
+
+    asyncio.run(scene())

@@ -153,7 +153,9 @@ class Work:
         check = self._made.get((directory, text))
         if check is None:
             try:
-                (check,) = parse_checks([said["table"]], Source(directory))
+                # Its files were read with the config, and are read again by each run, off this thread: a disk that
+                # does not answer would keep all other checks from it.
+                (check,) = parse_checks([said["table"]], Source(directory, read_files=False))
             except Refused as fault:
                 check = Broken(str(fault))
         return Wanted(said["name"], said["of"], said["program"], check, text)

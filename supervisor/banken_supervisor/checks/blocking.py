@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 import errno
 import os
-import threading
 from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, TypeVar
 
+from banken.threads import start_daemon
 from banken_supervisor.checks.outcome import NotRunError
 
 T = TypeVar("T")
@@ -43,15 +43,12 @@ async def call(key: tuple[Hashable, ...], function: Callable[[], T]) -> T:
         if len(_running) >= THREADS_MAX or (key[0] == NAME and names >= NAMES_MAX):
             which = f"{names} look-ups of names" if key[0] == NAME else f"{len(_running)} looks at files and names"
             raise NotRunError(errno.EAGAIN, f"{which} have not come back: this one is not begun")
-        future = _running[place] = loop.create_future()
+        future = loop.create_future()
+        if start_daemon(_run, "banken-look", loop, future, function) is None:
+            raise NotRunError(errno.EAGAIN, "the system has no thread left")
+        _running[place] = future  # not before: nobody is to wait for one that was not begun
         # Of a result that nobody waits for any more, nothing is said.
         future.add_done_callback(lambda done: _running.pop(place, None) and done.exception() and None)
-        thread = threading.Thread(target=_run, args=(loop, future, function), name="banken-look", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            future.cancel()
-            raise NotRunError(errno.EAGAIN, "the system has no thread left") from None
     return await asyncio.shield(future)
 
 

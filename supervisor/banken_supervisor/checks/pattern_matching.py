@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import errno
 import json
+import os
 import select
 import signal
 import subprocess
@@ -81,10 +82,13 @@ class _Matcher:
         """The answer; empty: it ended, or took too long. It reads a whole question before it matches."""
         assert process.stdin is not None
         assert process.stdout is not None
+        end, left = process.stdin.fileno(), memoryview(question)
+        os.set_blocking(end, False)  # a pipe holds 64 KiB: one that stands still would hold up this thread
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(question)
-            process.stdin.flush()
-            if select.select([process.stdout], [], [], max(0.0, until + OVER_S - monotonic()))[0]:
+            while left and _is_ready(end, select.POLLOUT, until + OVER_S):
+                with contextlib.suppress(BlockingIOError):
+                    left = left[os.write(end, left) :]
+            if not left and _is_ready(process.stdout.fileno(), select.POLLIN, until + OVER_S):
                 return process.stdout.readline()
         return b""
 
@@ -93,6 +97,13 @@ class _Matcher:
         process.kill()
         with contextlib.suppress(OSError), process:  # closes its pipes, and collects it
             pass
+
+
+def _is_ready(descriptor: int, event: int, until: float) -> bool:
+    """Whether it is, or its other end is closed, by then. Not ``select``: it knows 1,024 descriptors only."""
+    poll = select.poll()
+    poll.register(descriptor, event)
+    return bool(poll.poll(max(0.0, until - monotonic()) * 1000))
 
 
 _matcher = _Matcher()

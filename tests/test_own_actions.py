@@ -63,6 +63,14 @@ def leaves(self, target, context, ended): raise SystemExit(4)
 def closes(self, target, context, ended): os.closerange(3, 256); return Outcome(True)
 def waits(self, target, context, ended): return Outcome(ended.wait(15), f"told: {ended.reason}, {ended.text}")
 def hangs(self, target, context, ended): time.sleep(60)
+
+class Rotated(Acts):
+    def __init__(self, *, do, file):
+        self.do, self.file = do, file
+    @property
+    def hidden(self):
+        with open(self.file) as file: return (file.read(),)
+
 def calls_and_hangs(self, target, context, ended): context.callback("quick", target.incident); time.sleep(60)
 """
 
@@ -71,7 +79,7 @@ class Desk:
     """An executor with actions of the user's own, and the supervisor's part of their context."""
 
     def __init__(self, place: Path) -> None:
-        self.processes = CallbackProcesses({}, str(place), None, ["own_acts:Acts"])
+        self.processes = CallbackProcesses({}, str(place), None, ["own_acts:Acts", "own_acts:Rotated"])
         assert self.processes.start() == {}
         self.peers = PeerCredentials()
         self.did: list[Any] = []
@@ -169,6 +177,24 @@ def test_what_it_does_is_told_and_the_next_one_runs(desk: Desk, do: str, said: s
     assert done.text.startswith(said), done.text
     assert "s3cret" not in f"{done.text}{done.data}"
     assert desk.act("counts").type.value == "action-done"
+
+
+@pytest.mark.parametrize(("do", "type_"), [("counts", "action-done"), ("raises", "action-failed")])
+def test_what_has_run_is_told_though_its_secrets_are_not_known(
+    desk: Desk, tmp_path: Path, do: str, type_: str
+) -> None:
+    """They were when the config was read."""
+    file = tmp_path / "secret"
+    file.write_text("s3cret")
+    action = build("own_acts:Rotated", {"do": do, "file": str(file)})
+    file.unlink()
+    with pytest.raises(Refused, match="cannot be used: FileNotFoundError"):
+        build("own_acts:Rotated", {"do": do, "file": str(file)})
+    desk.executor.submit([action], subject(f"rotated-{do}"))
+    done = desk.end(f"rotated-{do}")
+    assert done.type.value == type_, done
+    assert "`hidden` raised FileNotFoundError" in done.text
+    assert "s3cret" not in f"{done.text}{done.data}"
 
 
 def test_a_long_outcome_is_cut(desk: Desk) -> None:

@@ -15,6 +15,7 @@ import pytest
 from banken_supervisor.actions import Action, ActionContext, ActionReport, ActionTarget, Executor, Outcome
 from banken_supervisor.actions import keyed_executor as module
 from banken_supervisor.actions.action_executor import FirstLane
+from banken_supervisor.actions.target import CUT
 from banken_supervisor.engine.effects import EventType
 from recovery_kit import Desk, subject, until
 
@@ -161,13 +162,37 @@ def test_the_end_of_an_incident_drops_what_waits_and_tells_what_runs(bench: Benc
 class Rotated(Does):
     """An action of the user's own that reads what it hides from a file, which is gone by now."""
 
-    def __init__(self) -> None:
-        self.what = lambda about, ended: None
+    def __init__(self, what: Run = lambda about, ended: None) -> None:
+        self.what = what
         self.limit_s = 30.0
 
     @property
     def hidden(self) -> tuple[str, ...]:  # type: ignore[override]
         raise FileNotFoundError("rotated away")
+
+
+def test_what_has_run_is_told_though_its_secrets_are_not_known(bench: Bench) -> None:
+    """With the error, and without what it said itself."""
+
+    def fails(about: ActionTarget, ended: threading.Event) -> None:
+        raise ValueError("s3cret")
+
+    says = Rotated(lambda about, ended: Outcome(True, "s3cret", {"output": "s3cret"}))
+    ends = Rotated(lambda about, ended: sys.exit("s3cret"))
+    cut = Rotated(lambda about, ended: Outcome(False, "s3cret", {"output": "s3cret", CUT: True}))
+    bench.executor.submit([says, Rotated(fails), ends, cut], subject())
+    bench.settled(4)
+    assert [each.type for each in bench.reports] == [EventType.ACTION_DONE, *[EventType.ACTION_FAILED] * 3]
+    for each in bench.reports:
+        assert each.text.endswith("`hidden` raised FileNotFoundError: rotated away")
+    assert [each.data for each in bench.reports] == [{}, {}, {}, {CUT: True}], "what is due again stays so"
+
+
+@pytest.mark.parametrize("hidden", [None, "s3cret", ["s3cret"], ("s3cret", 1)])
+def test_what_is_hidden_is_a_tuple_of_texts(bench: Bench, hidden: Any) -> None:
+    bench.executor.submit([Does(lambda about, ended: Outcome(True, "s3cret"), hidden=hidden)], subject())
+    bench.settled(1)
+    assert bench.reports[0].text.endswith("TypeError: hidden is a tuple of texts")
 
 
 @pytest.mark.parametrize("at_the_stop", [False, True])

@@ -20,7 +20,7 @@ from banken_supervisor.actions.action_context import ActionContext
 from banken_supervisor.actions.base import Action
 from banken_supervisor.actions.job import How, Job, WasEnded
 from banken_supervisor.actions.keyed_executor import STOPPED, THREADS_MAX, KeyedExecutor
-from banken_supervisor.actions.own_action import OwnActions, made_of, raised
+from banken_supervisor.actions.own_action import OwnActions, made_of, raised, redacted
 from banken_supervisor.actions.target import CUT, ActionReport, ActionTarget, IncidentEnd, Outcome, StopReason
 from banken_supervisor.engine.effects import EventType
 from banken_supervisor.text import sanitize
@@ -196,7 +196,7 @@ class Executor:
             raise
         except BaseException as fault:  # noqa: BLE001
             # SystemExit and KeyboardInterrupt too: an action ends nothing but itself.
-            return EventType.ACTION_FAILED, *raised(fault, run.action.hidden)
+            return EventType.ACTION_FAILED, *raised(fault, run.action)
 
     def _keep_permitted(self, run: Run) -> bool:
         """Take out of a message what may not be told, and report it. Whether anything is left: each incident may be
@@ -252,13 +252,11 @@ class Executor:
     ) -> None:
         """Report what became of it, for each incident that it was about, without what its action wants hidden."""
         first = run.target
-        # Of what was dropped by us the text is ours: a user's own action whose ``hidden`` raises is told, too.
-        hidden = () if type_ is EventType.ACTION_DROPPED and data is None else run.action.hidden
-        # First hidden, then cut: half a secret would not be found.
-        text = sanitize.text(sanitize.redact(text, hidden), keep_end=type_ is EventType.ACTION_FAILED)
+        if type_ is not EventType.ACTION_DROPPED or data is not None:  # of what was dropped by us the text is ours
+            text, data = redacted(run.action, text, data or {})
+        text, data = sanitize.text(text, keep_end=type_ is EventType.ACTION_FAILED), data or {}
         if count := len(first.others):
             text += f"; in one message with {count} other{'' if count == 1 else 's'}"
-        data = sanitize.redact(data or {}, hidden)
         for each in (first, *first.others):
             self._report(ActionReport(type_, run.action.name, each, text, data, run.started_at, seconds))
 

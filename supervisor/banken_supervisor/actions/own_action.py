@@ -10,7 +10,7 @@ import os
 import pickle
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import msgpack
@@ -22,12 +22,14 @@ from banken_supervisor.actions.action_context import ActionContext
 from banken_supervisor.actions.base import Action, ActionTarget, Outcome
 from banken_supervisor.actions.callback_process import CallbackFailed
 from banken_supervisor.actions.callback_processes import CallbackProcesses
-from banken_supervisor.actions.target import IncidentEnd, StopReason
+from banken_supervisor.actions.target import CUT, IncidentEnd, StopReason
 from banken_supervisor.processes.callback_runner import Talk
 from banken_supervisor.processes.namespaces import pid_here
 from banken_supervisor.processes.process_group import ProcessGroup
 from banken_supervisor.processes.process_handles import ProcessHandles
 from banken_supervisor.text import sanitize
+
+HIDDEN = "hidden is a tuple of texts"
 
 TEXT_MAX = 16_384
 """Characters of an outcome's text that are sent."""
@@ -52,14 +54,29 @@ def note_made(action: Action, options: dict[str, Any]) -> None:
     action.__dict__["_made"] = Made(f"{found.__module__}:{found.__qualname__}", options)
 
 
-def raised(fault: BaseException, hidden: Iterable[str]) -> tuple[str, dict[str, Any]]:
-    """What an action raised: one line with its type and message, and as its output the traceback.
-
-    First hidden, then cut: half a secret would not be found.
+def redacted(action: Action, text: str, data: Any) -> tuple[str, Any]:
+    """What an action said, and its data (plain), without what it wants hidden. Where it does not say what that is,
+    for its ``hidden`` raises, that is told instead. What this returns may be cut: half a secret would not be found.
     """
-    message = sanitize.redact("".join(traceback.format_exception_only(fault)), hidden)
-    whole = sanitize.redact("".join(traceback.format_exception(fault)), hidden)
-    return sanitize.line(" ".join(message.split())), {"output": sanitize.text(whole, keep_end=True)}
+    try:
+        hidden: Any = action.hidden
+        if not isinstance(hidden, tuple) or not all(isinstance(each, str) for each in hidden):
+            raise TypeError(HIDDEN)
+    except BaseException as fault:  # noqa: BLE001  # SystemExit and KeyboardInterrupt too
+        why = sanitize.line(" ".join("".join(traceback.format_exception_only(fault)).split()))
+        return f"what it said is not shown, for its secrets are not known: `hidden` raised {why}", (
+            {CUT: True} if isinstance(data, dict) and data.get(CUT) is True else {}
+        )
+    return sanitize.redact(text, hidden), sanitize.redact(data, hidden)
+
+
+def raised(fault: BaseException, action: Action) -> tuple[str, dict[str, Any]]:
+    """What an action raised: one line with its type and message, and as its output the traceback."""
+    message = "".join(traceback.format_exception_only(fault))
+    text, data = redacted(action, message, {"output": "".join(traceback.format_exception(fault))})
+    return sanitize.line(" ".join(text.split())), {
+        key: sanitize.text(each, keep_end=True) for key, each in data.items()
+    }
 
 
 # -- here -------------------------------------------------------------------------------------------------------
@@ -186,7 +203,7 @@ def perform(found: type[Action], given: bytes, talk: Talk) -> bytes:
             raise TypeError(f"an action returns an Outcome, not {type(outcome).__name__}")
         ok, text, data = bool(outcome.ok), str(outcome.text), outcome.data
     except BaseException as fault:  # noqa: BLE001  # SystemExit and KeyboardInterrupt too
-        ok, (text, data) = False, raised(fault, action.hidden)
-    # First hidden, then cut: half a secret would not be found.
-    text = sanitize.text(sanitize.redact(text, action.hidden), TEXT_MAX)
-    return cast(bytes, msgpack.packb([ok, text, sanitize.redact(sanitize.plain(data), action.hidden)]))
+        ok, (text, data) = False, raised(fault, action)
+    else:
+        text, data = redacted(action, text, sanitize.plain(data))
+    return cast(bytes, msgpack.packb([ok, sanitize.text(text, TEXT_MAX), data]))

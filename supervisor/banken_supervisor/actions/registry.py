@@ -12,7 +12,7 @@ from typing import Any
 from banken.errors import Refused
 from banken.protocol.limits import NAME_MAX, shorten
 from banken_supervisor.actions.base import Action
-from banken_supervisor.actions.own_action import note_made
+from banken_supervisor.actions.own_action import HIDDEN, note_made
 
 GROUP = "banken.actions"
 """The entry-point group in which packages offer actions."""
@@ -42,7 +42,12 @@ def build(
     """
     if do not in NAMES:
         action = _made(do, _find(do, named or {}), options)
-        _check(do, action)
+        try:
+            _check(do, action)
+        except Refused:
+            raise
+        except Exception as fault:  # a property of the user's own class may raise anything
+            raise Refused(f"action {do!r} cannot be used: {type(fault).__name__}: {fault}") from fault
         return action
     model: Any = own_action(do)
     from pydantic import ValidationError  # with the action that needs it, not with the loop
@@ -97,7 +102,7 @@ def _check(do: str, action: Any) -> None:
     elif not number or not LIMIT_MIN <= limit <= LIMIT_MAX:
         why = f"limit_s={limit!r} is not allowed: {LIMIT_MIN:g} to {LIMIT_MAX:g} seconds"
     elif not isinstance(hidden, tuple) or not all(isinstance(each, str) for each in hidden):
-        why = "hidden is a tuple of texts"
+        why = HIDDEN
     elif not isinstance(action.recipient, Hashable):
         why = "recipient is None, or a text or another value that can be looked up by"
     if why is not None:

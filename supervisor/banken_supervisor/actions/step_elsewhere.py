@@ -65,9 +65,14 @@ class StepElsewhere(Action):
     def __init__(self, action: Action, asked: dict[str, Any], others: Sequence[Other]) -> None:
         self.name = action.name  # type: ignore[misc]
         self.limit_s = action.limit_s + MARGIN_S
-        self.hidden = action.hidden
+        self._action = action
         self._asked, self._others = asked, others
         self._until = 0.0
+
+    @property
+    def hidden(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The action's: it is asked when something is to be told."""
+        return self._action.hidden
 
     def run(self, target: ActionTarget, context: ActionContext, ended: IncidentEnd) -> Outcome:
         """Find the member that has the process, and wait for what it has done."""

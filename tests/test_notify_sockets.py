@@ -346,6 +346,31 @@ def pipe(bench: Bench) -> Iterator[int]:
     os.close(end)
 
 
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
+def test_without_a_thread_no_descriptor_stays_open(
+    bench: Bench, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the next try, when there is one again, is as the first."""
+
+    def no_thread(thread: threading.Thread) -> None:
+        raise error
+
+    before = os.listdir("/proc/self/fd")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        for _ in range(3):
+            with pytest.raises(OSError, match="no thread"):
+                bench.notify.open_pipe("job")
+            with pytest.raises(OSError, match="no thread"):
+                bench.open("db")
+    assert os.listdir("/proc/self/fd") == before
+    assert bench.notify.names() == []
+    end = bench.notify.open_pipe("job")
+    os.write(end, b"\n")
+    bench.until(lambda: bench.taken, "it is taken")
+    os.close(end)
+
+
 def test_a_line_of_what_has_no_socket(bench: Bench, pipe: int) -> None:
     """It counts as READY, and once."""
     os.write(pipe, b"up")

@@ -29,7 +29,7 @@ def address_event(text: str) -> Event:
 
 
 class RemovedSockets:
-    """Has sockets bound again that were removed. Belongs to the loop's thread."""
+    """Has sockets bound again that were removed, or could not be bound before. Belongs to the loop's thread."""
 
     def __init__(self) -> None:
         self._told = set[str]()
@@ -37,15 +37,21 @@ class RemovedSockets:
 
     def bind_again(self, sockets: Sockets, missing: list[str], directory: str | None) -> list[str]:
         """Returns texts for people. What cannot be bound is told once, and tried again with the next check."""
+        never = set(filter(sockets.never_made, missing))
         bound, faults = sockets.bind_again(missing)
-        new = {path: fault for path, fault in faults.items() if path not in self._told}
+        new = [path for path in faults if path not in self._told]
         self._told = set(faults)
-        start, texts = f"sockets of {directory} were removed, and", []
-        if bound:
-            texts.append(f"{start} are bound again: {', '.join(_short(path, directory) for path in bound)}")
-        if new:
-            why = "; ".join(f"{_short(path, directory)}: {fault}" for path, fault in new.items())
-            texts.append(f"{start} cannot be bound now, which is tried again: {why}")
+        texts = []
+        for is_first, start, again in (
+            (False, "were removed, and ", "again"),
+            (True, "", "now, as they were not before"),
+        ):
+            start = f"sockets of {directory} {start}"
+            if done := [_short(path, directory) for path in bound if (path in never) == is_first]:
+                texts.append(f"{start}are bound {again}: {', '.join(done)}")
+            if left := [path for path in new if (path in never) == is_first]:
+                why = "; ".join(f"{_short(path, directory)}: {faults[path]}" for path in left)
+                texts.append(f"{start}cannot be bound now, which is tried again: {why}")
         return texts
 
 

@@ -69,12 +69,10 @@ class NotifyHandler:
     def serve(self, name: str, address: str, uid: int) -> str | None:
         """Bind the socket of a program, from any thread; None: that is not possible. ``address``: its directory.
         ``uid``: its user."""
-        path = os.path.join(address, "notify", file_name(name))
         try:
-            return self._sockets.open(name, path, None if uid == os.geteuid() else uid)
+            return self._sockets.open(name, _path(name, address), None if uid == os.geteuid() else uid)
         except OSError as fault:
-            text = f"it cannot speak by sd_notify: {fault}"
-            self._post(lambda: self._refuse(name, "notify-socket", text))
+            self._unbound(name, fault)
             return None
 
     def follow(self, outsiders: Mapping[str, str]) -> Callable[[], None]:
@@ -82,16 +80,23 @@ class NotifyHandler:
         Returns what is to be called, from any thread, to bind and unbind their sockets."""
         self.access = dict(outsiders)
         wanted = {*outsiders, *self._programs.names()}
-        address, ours = self._programs.directory, os.geteuid()
+        address = self._programs.directory
 
         def bind() -> None:
             for name in self._sockets.names():
                 if name not in wanted:
                     self._sockets.close_one(name)
             for name in outsiders:
-                self.serve(name, address, ours)
+                try:
+                    self._sockets.awaited.open(name, _path(name, address))
+                except OSError as fault:
+                    self._unbound(name, fault)
 
         return bind
+
+    def _unbound(self, name: str, fault: OSError) -> None:
+        text = f"it cannot speak by sd_notify: {fault}"
+        self._post(lambda: self._refuse(name, "notify-socket", text))
 
     def handle(self, datagram: Datagram) -> bool:
         """Take one; False: not yet, for its program's process is not known by now."""
@@ -260,3 +265,8 @@ class NotifyHandler:
         told = self._speaker(name).told
         engine.admission.refuse(Refusal(reason, text), driver.now, [] if reason in told else driver.out, name)
         told.add(reason)
+
+
+def _path(name: str, address: str) -> str:
+    """Where the socket of this name is. ``address``: the supervisor's directory."""
+    return os.path.join(address, "notify", file_name(name))

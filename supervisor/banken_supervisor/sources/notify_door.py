@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 
 from banken_supervisor.processes import descriptor_limit
-from banken_supervisor.sources.notify_datagram import Datagram
+from banken_supervisor.sources.notify_datagram import Datagram, fitting
 from banken_supervisor.sources.notify_fields import Said
 
 RATE, RATE_MIN, BURST = 5_000, 500, 1_000
@@ -89,3 +90,52 @@ class WaitingDescriptors:
         door.descriptors -= datagram.descriptors
         self._count -= datagram.descriptors
         datagram.close()
+
+
+def make_pipe() -> tuple[int, int]:
+    """The end that is read here, and a program's end. That is open for reading, too, so that one that writes after
+    the supervisor has ended does not die of that. OSError."""
+    ours, its = os.pipe()
+    try:
+        os.set_blocking(ours, False)
+        return ours, os.open(f"/proc/self/fd/{its}", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        os.close(ours)
+        raise
+    finally:
+        os.close(its)
+
+
+class Awaited:
+    """Sockets that could not be bound so far, and are to be. ``open_`` binds one of a name at a path, or raises
+    OSError; ``unmade`` is told the path of each, and how to try it again, ``unbound`` that this is over."""
+
+    def __init__(
+        self,
+        open_: Callable[[str, str], object],
+        unmade: Callable[[str, Callable[[], None]], None],
+        unbound: Callable[[str], None],
+    ) -> None:
+        self.paths: dict[str, str] = {}
+        """by name"""
+        self._open, self._unmade, self._unbound = open_, unmade, unbound
+
+    def open(self, name: str, path: str) -> None:
+        """Bind this one. Where that is not possible it is tried again, and this raises OSError all the same."""
+        try:
+            self._open(name, path)
+        except OSError:
+            self.drop(name)
+            path = self.paths[name] = fitting(path)
+            self._unmade(path, lambda: self._try(name, path))
+            raise
+
+    def drop(self, name: str) -> None:
+        """It is bound, or is not to be any more."""
+        path = self.paths.pop(name, None)
+        if path is not None:
+            self._unbound(path)
+
+    def _try(self, name: str, path: str) -> None:
+        if self.paths.get(name) == path:
+            self._open(name, path)

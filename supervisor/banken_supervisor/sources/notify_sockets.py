@@ -19,8 +19,9 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic, sleep
 
+from banken.threads import NO_THREAD, start_daemon
 from banken_supervisor.sources.notify_datagram import Datagram, bind, fitting, receive
-from banken_supervisor.sources.notify_door import Door, Pipe, WaitingDescriptors
+from banken_supervisor.sources.notify_door import Awaited, Door, Pipe, WaitingDescriptors, make_pipe
 from banken_supervisor.sources.notify_fields import PLAIN_FEED
 from banken_supervisor.sources.poller import POLLIN, make_poller
 
@@ -45,14 +46,15 @@ REST_S = 0.02
 class NotifySockets:
     """Opened and closed from any thread; drained by the loop's. Without one that is open it costs nothing.
 
-    ``bound`` and ``unbound`` are told the path of each, and how it is bound again. ``handle`` gets each datagram on
-    the loop's thread, whose descriptors are closed afterwards; False: it is not to be taken now.
+    ``bound`` and ``unbound`` are told the path of each, and how it is bound again; ``unmade`` of an awaited one.
+    ``handle`` gets each datagram on the loop's thread, whose descriptors are closed afterwards; False: not now.
     """
 
     def __init__(
         self,
         bound: Callable[[str, Callable[[], None]], None] = lambda path, again: None,
         unbound: Callable[[str], None] = lambda path: None,
+        unmade: Callable[[str, Callable[[], None]], None] = lambda path, again: None,
     ) -> None:
         self.handle: Callable[[Datagram], bool] = lambda datagram: True
         self.fault: Callable[[Exception], None] = lambda error: None
@@ -60,6 +62,7 @@ class NotifySockets:
         self._bound, self._unbound = bound, unbound
         self._lock = threading.RLock()
         self._doors: dict[str, Door] = {}
+        self.awaited = Awaited(self.open, unmade, unbound)
         self._by_fd: dict[int, Door | Pipe] = {}
         self._pipes: dict[str, Pipe] = {}
         """the newest of each name"""
@@ -102,51 +105,43 @@ class NotifySockets:
                 raise OSError("the supervisor ends")
             self._doors[name] = self._by_fd[door.socket.fileno()] = door
             assert self._poller is not None
-            self._poller.register(door.socket.fileno(), POLLIN)
             try:
+                self._poller.register(door.socket.fileno(), POLLIN)
                 self._start()
-            except RuntimeError as fault:  # no thread is left
-                self.close_one(name)
-                raise OSError(str(fault)) from None
+            except OSError:
+                self._remove(name)
+                raise
         self._bound(path, lambda: self._bind_again(name, path, uid))
         return path
 
     def close_one(self, name: str) -> None:
-        """Unbind the socket of this name, if there is one."""
+        """Unbind the socket of this name, if there is one, and await none."""
         with self._lock:
-            door = self._doors.pop(name, None)
+            self.awaited.drop(name)
+            door = self._doors.get(name)
             if door is not None:
                 self._unbound(door.path)
-                self._drop(door)
-                with contextlib.suppress(OSError):
-                    os.unlink(door.path)
+                self._remove(name)
 
     def open_pipe(self, name: str) -> int:
         """A pipe to which a program writes a line when it is ready: the end for its process, which the caller
         closes. ``handle`` gets it as READY. OSError.
-
-        It is open for reading, too, so that one that writes after the supervisor has ended does not die of that.
         """
         if not SUPPORTED:
             raise OSError("this system has no epoll and eventfd")
-        ours, its = os.pipe()
+        ours, its = make_pipe()
         with self._lock:
             try:
-                whole = os.open(f"/proc/self/fd/{its}", os.O_RDWR | os.O_CLOEXEC)
-                os.set_blocking(ours, False)
-                self._close_pipe(name)
-                self._pipes[name] = self._by_fd[ours] = Pipe(name, ours)  # a line of the former one counts no more
+                self._start()
                 assert self._poller is not None
                 self._poller.register(ours, POLLIN)
-                self._start()
-            except (OSError, RuntimeError) as fault:
-                self._pipes.pop(name, None)
-                self._by_fd.pop(ours, None)
+            except OSError:
                 os.close(ours)
-                raise OSError(str(fault)) from None
-            finally:
                 os.close(its)
-        return whole
+                raise
+            self._close_pipe(name)
+            self._pipes[name] = self._by_fd[ours] = Pipe(name, ours)  # a line of the former one counts no more
+        return its
 
     def path(self, name: str) -> str | None:
         """Where the socket of this name is; None: there is none."""
@@ -154,8 +149,8 @@ class NotifySockets:
         return None if door is None else door.path
 
     def names(self) -> list[str]:
-        """Whose sockets are open."""
-        return list(self._doors)
+        """Whose sockets are open, or awaited."""
+        return [*self._doors, *self.awaited.paths]
 
     # -- the loop's thread ----------------------------------------------------------------------------
 
@@ -286,6 +281,12 @@ class NotifySockets:
             door.socket, door.rests, door.behind = made, False, False
             self._by_fd[made.fileno()] = door
 
+    def _remove(self, name: str) -> None:
+        door = self._doors.pop(name)
+        self._drop(door)
+        with contextlib.suppress(OSError):
+            os.unlink(door.path)
+
     def _drop(self, door: Door) -> None:
         if self._poller is not None:
             with contextlib.suppress(OSError, KeyError):
@@ -306,10 +307,11 @@ class NotifySockets:
             pipe.end = -1
 
     def _start(self) -> None:
+        """OSError: no thread is to be had."""
         if self._thread is None:
-            thread = threading.Thread(target=self._run, name="banken-notify", daemon=True)
-            thread.start()
-            self._thread = thread
+            self._thread = start_daemon(self._run, "banken-notify")
+            if self._thread is None:
+                raise OSError(NO_THREAD)
 
     def _tell_loop(self) -> None:
         self._signal(self._news)

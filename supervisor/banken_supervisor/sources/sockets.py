@@ -63,6 +63,8 @@ class Sockets:
         self._address = address
         self._made: dict[str, tuple[int, int]] = {}
         """by path: device and inode of each socket, as it was bound"""
+        self._never_made: set[str] = set()
+        """of these, what could not be bound so far"""
         self._bind_again: dict[str, Callable[[], None]] = {}
         """by path"""
         self.connections = self.listener.connections
@@ -85,7 +87,7 @@ class Sockets:
             raise
         finally:
             os.umask(before)
-        self.notify = NotifySockets(self._bound, self._unbound)
+        self.notify = NotifySockets(self._bound, self._unbound, self._unmade)
         self._mailbox = mailbox
         self._own = {self.listener.fileno(), self.notify.fileno()}
         self._polls = {True: select.poll(), False: select.poll()}
@@ -216,6 +218,10 @@ class Sockets:
         """The paths of sockets that were removed or replaced. Safe from any thread."""
         return [path for path, made in list(self._made.items()) if _identity(path) != made]
 
+    def never_made(self, path: str) -> bool:
+        """Whether this one could not be bound so far, as against one that was removed."""
+        return path in self._never_made
+
     def bind_again(self, paths: list[str]) -> tuple[list[str], dict[str, str]]:
         """Bind these paths once more, on the loop's thread; connections stay. Those that are bound, and why others
         cannot be bound now, by path: they stay missing."""
@@ -230,6 +236,7 @@ class Sockets:
             except OSError as fault:  # the others are independent of it
                 faults[path] = fault.strerror or str(fault)
             else:
+                self._never_made.discard(path)
                 bound.append(path)
         return bound, faults
 
@@ -250,7 +257,13 @@ class Sockets:
         self._bind_again[path] = again
         self._made[path] = _identity(path) or (0, 0)
 
+    def _unmade(self, path: str, again: Callable[[], None]) -> None:
+        self._never_made.add(path)
+        self._bind_again[path] = again
+        self._made[path] = (0, 0)  # whatever is there
+
     def _unbound(self, path: str) -> None:
+        self._never_made.discard(path)
         self._made.pop(path, None)
         self._bind_again.pop(path, None)
 
@@ -260,9 +273,10 @@ def _path(endpoint: str) -> str:
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    """Device and inode; None: there is nothing. A listener's inode is not used again while it is open."""
+    """Device and inode; None: there is nothing, or nothing that can be reached. A listener's inode is not used
+    again while it is open."""
     try:
         found = os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:  # binding it again tells why: the way there is a file, a loop, or closed
         return None
     return found.st_dev, found.st_ino

@@ -65,7 +65,7 @@ def run(*others: Answers, ended: IncidentEnd | None = None, limit: float = 0.0) 
     action = StepElsewhere(
         Dump(seconds=0.1), asked(TARGET, "dump"), [Other(each.name, each.is_up, each.connect) for each in others]
     )
-    action.limit_s = limit or action.limit_s
+    action.waits_s = limit or action.waits_s
     nothing: Any = None
     return action.run(TARGET, nothing, ended or IncidentEnd())
 

@@ -209,12 +209,12 @@ def test_what_waits_when_the_leader_is_stopped_is_done_by_the_next_one() -> None
 
 
 HOLDS_DUMPS = """
-import os, sys, time
+import os, sys
 from banken_supervisor.actions.dump import Dump
 run = Dump.run
 def held(self, target, context, ended):
-    while target.incident.id == "i-held" and os.path.exists("../hold"):
-        time.sleep(0.02)
+    while target.incident.id == "i-held" and os.path.exists("../hold") and not ended.wait(0.02):
+        pass
     return run(self, target, context, ended)
 Dump.run = held
 sys.argv[0] = "banken"

@@ -29,7 +29,7 @@ ANSWER_S = 1.0
 RETURN_S = 2.0
 """Seconds that a member may take to answer again."""
 
-RESTART_S = 5.0
+RESTART_S = 10.0
 """Seconds that a member which stops may take until it answers again."""
 
 MARGIN_S = 5.0
@@ -64,10 +64,11 @@ class StepElsewhere(Action):
 
     def __init__(self, action: Action, asked: dict[str, Any], others: Sequence[Other]) -> None:
         self.name = action.name  # type: ignore[misc]
-        self.limit_s = action.limit_s + MARGIN_S
+        self.waits_s = action.limit_s + MARGIN_S
+        """seconds that a member which was asked is waited for"""
+        self.limit_s = 2 * self.waits_s + RESTART_S  # it may be asked again
         self._action = action
         self._asked, self._others = asked, others
-        self._until = 0.0
 
     @property
     def hidden(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -77,7 +78,6 @@ class StepElsewhere(Action):
     def run(self, target: ActionTarget, context: ActionContext, ended: IncidentEnd) -> Outcome:
         """Find the member that has the process, and wait for what it has done."""
         began = monotonic()
-        self._until = began + self.limit_s
         reasons = dict[str, str]()
         while True:
             for other in self._others:
@@ -143,7 +143,8 @@ class StepElsewhere(Action):
         return {each: self._asked[each] for each in ("incident", "step", "run")}
 
     def _wait(self, other: Other, control: Control, ended: IncidentEnd) -> Outcome | _Dropped | str:
-        while monotonic() < self._until:
+        until = monotonic() + self.waits_s
+        while monotonic() < until:
             try:
                 answer = control.request("did", **self._key, end=ended.reason)
             except Unreachable:

@@ -39,6 +39,8 @@ class Answers:
     def __init__(self, name: str, *answers: Any, silent: float = 0) -> None:
         self.name, self.silent, self.answers = name, silent, list(answers)
         """``silent``: how often it does not answer at first"""
+        self.deaf: float = 0
+        """how often it does not answer at first, though it seems to be there"""
         self.asked: list[tuple[str, dict[str, Any]]] = []
 
     def is_up(self) -> bool:
@@ -50,6 +52,11 @@ class Answers:
         yield self
 
     def request(self, op: str, **args: Any) -> Any:
+        if op == "ping":
+            self.deaf -= 1
+            if self.deaf >= 0:
+                raise Unreachable("no")
+            return {}
         self.asked.append((op, args))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
@@ -108,6 +115,20 @@ def test_a_member_that_does_not_answer_for_a_moment_is_waited_for() -> None:
     one, two = Answers("m1", TAKEN, DONE, silent=5), Answers("m2", NOT_HERE)
     assert run(one, two).ok
     assert two.ops == ["do"]
+
+
+def test_who_does_not_answer_though_it_seems_to_be_there_is_not_asked_to_do_it() -> None:
+    """It has ended, or stands still: whoever has the process is another one, or that one when it answers."""
+    one, two = Answers("m1", TAKEN), Answers("m2", TAKEN, DONE)
+    one.deaf = inf
+    assert run(one, two).ok
+    assert one.ops == []
+    two.answers, two.deaf = [TAKEN, DONE], 3
+    assert run(Answers("m1", NOT_HERE), two).ok
+    two.deaf = inf
+    outcome = run(Answers("m1", NOT_HERE), two)
+    assert outcome.skipped
+    assert outcome.text == "its process is on another host: m1 does not have it; m2 does not answer"
 
 
 def test_after_the_end_of_the_incident_nobody_is_waited_for() -> None:
@@ -203,8 +224,8 @@ class Drops(Answers):
     """A member in whose queue it waits, until it is told that it is waited for no longer."""
 
     def request(self, op: str, **args: Any) -> Any:
-        super().request(op, **args)
-        return TAKEN if op == "do" else DROPPED if args["end"] else RUNS
+        found = super().request(op, **args)
+        return found if op == "ping" else TAKEN if op == "do" else DROPPED if args["end"] else RUNS
 
 
 def test_what_is_due_again_is_reported_as_dropped() -> None:

@@ -1,6 +1,7 @@
 """A step that needs a process of another host, done there: the leader of a cluster asks that host's member.
 
-It is asked once. A member that is busy, or has just been started, may not answer for a moment: that is waited for.
+It is asked once, and only if it answers: who has ended in order a moment ago may still seem to be there. A member
+that is busy, or has just been started, may not answer for a moment: that is waited for.
 Whether it has begun is asked again and again, until it has ended: that may be done as often as one likes. Where the
 member does not answer any more nobody knows whether it was done, and it is not asked of anybody else.
 
@@ -87,7 +88,8 @@ class StepElsewhere(Action):
                     found = self._ask(other, control, ended)
                 if isinstance(found, Outcome):
                     return found
-                reasons[other.name] = found or "does not have it"
+                if found is not None:
+                    reasons[other.name] = found or "does not have it"
             silent = [each.name for each in self._others if each.name not in reasons]
             if not silent or monotonic() >= began + RETURN_S or ended.wait(POLL_S):
                 break
@@ -100,8 +102,8 @@ class StepElsewhere(Action):
         cut = {CUT: True} if is_cut else {}
         return Outcome(False, f"{text}: {told}" if told else text, cut, skipped=True)
 
-    def _ask(self, other: Other, control: Control, ended: IncidentEnd) -> Outcome | str:
-        """What it did; or why it did not, empty: the process is not there."""
+    def _ask(self, other: Other, control: Control, ended: IncidentEnd) -> Outcome | str | None:
+        """What it did; or why it did not, empty: the process is not there. None: it was not asked."""
         dropped, back_by = None, 0.0
         while True:
             found = self._ask_once(other, control, ended)
@@ -118,7 +120,11 @@ class StepElsewhere(Action):
             if monotonic() >= back_by:
                 return f"did not begin it: {dropped.text}"
 
-    def _ask_once(self, other: Other, control: Control, ended: IncidentEnd) -> Outcome | _Dropped | str:
+    def _ask_once(self, other: Other, control: Control, ended: IncidentEnd) -> Outcome | _Dropped | str | None:
+        try:
+            control.request("ping")
+        except Unreachable:
+            return None
         try:
             answer = control.request("do", **self._asked)
         except Unreachable:

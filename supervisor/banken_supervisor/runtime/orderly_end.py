@@ -70,9 +70,12 @@ class OrderlyEnd:
         work = self._work
         work.give_back()
         self._steps.give_back()
+        waited = False
         while work.claims is not None:
             waits = self.waits_for_others()  # asked first: what has ended then is reported
-            self.take_reports()
+            if waits or waited:  # what else ends is not waited for
+                self.take_reports()
+            waited = waits
             work.turn(monotonic())
             left = until - monotonic()
             if left <= 0.0 or not (waits or work.is_writing):

@@ -230,10 +230,10 @@ class Engine:
         elif member is not None and kind in members.PROOFS:
             record.owner = member.process  # whoever fed it last is looked at after a verdict
         if record.state is State.WAITING and record.declaration.grace != grace:
-            record.fed_at = now  # another grace counts from its own declaration
+            # Another grace counts from its own declaration, or from where a restart has it begin. It is armed.
+            record.fed_at = max(record.fed_at, now)
             if member is not None:
-                member.fed_at = now
-            self.table.arm(record)
+                member.fed_at = record.fed_at
         if kind is not Kind.DECLARE:  # the watchdog is known by now; a declaration is no feed
             self._messages.take(record, message, now, out)
         elif unannounced and (record.state is State.WAITING or record.state is State.PAUSED):

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from banken.protocol.incidents import Cause
 from banken_supervisor.engine import members
+from banken_supervisor.engine.demand import Demand
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.occurrence import Occurrence
-from banken_supervisor.engine.record import Demand, Record
+from banken_supervisor.engine.record import Record
 from banken_supervisor.engine.states import READY, Trigger
 from banken_supervisor.engine.table import Table
 

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, ProcessIdentity, Scope
 from banken_supervisor.engine.adaptive_timeout import Gaps
 from banken_supervisor.engine.allowance import NOTHING_ALLOWED, Allowance
 from banken_supervisor.engine.check_state import CheckState
+from banken_supervisor.engine.demand import Demand
 from banken_supervisor.engine.ladder import NextStep, StepKey
 from banken_supervisor.engine.policy import By, Policy
 from banken_supervisor.engine.quorum_state import QuorumState
@@ -70,19 +71,6 @@ class OpenIncident:
     """that one is back, and until ``next_run`` this one may follow"""
     feeds: tuple[tuple[float, float], ...] = ()
     """the last feeds as they were at the verdict, of each the age and the gap before it"""
-
-
-class Demand(NamedTuple):
-    """What is to have happened by a time, whatever else is said."""
-
-    due: float
-    cause: Cause
-    reason: str
-    """of the incident, if it has not"""
-    seen: str = ""
-    """what was seen of that last"""
-    alone: bool = False
-    """nothing else is judged meanwhile, but for the end of its process"""
 
 
 JOINS_AFTER = 2

@@ -159,8 +159,8 @@ class BaseClient:
         if is_known or (work is not None and work.holds_back(work.timeout + state.resolution, now)):
             state.coalesced += 1
             return
-        if self._unread is not None:
-            self._unread.say(state.name, Kind.FEED, now)
+        if (unread := self._unread) is not None:
+            unread.say(state.name, Kind.FEED, now)
         sent = self._deliver(frame)  # as _hand_over does; one call less
         if sent:
             state.sent += 1
@@ -388,8 +388,8 @@ class BaseClient:
 
     def _hand_over(self, state: FeedState, kind: Kind, frame: bytes, wait: float = 0.0) -> bool:
         """Deliver a message about one name, after the words that the supervisor may not have read."""
-        if self._unread is not None:
-            self._unread.say(state.name, kind, monotonic())
+        if (unread := self._unread) is not None:
+            unread.say(state.name, kind, monotonic())
         return self._deliver(frame, wait)
 
     def _forked(self) -> None:

@@ -202,7 +202,7 @@ class Client(BaseClient):
         own = self._own_states()
         if sender is not None and sender.ever_sent():
             deadline = monotonic() + wait
-            unread = [] if self._unread is None else self._unread.words.unread(monotonic())
+            unread = [] if (kept := self._unread) is None else kept.words.unread(monotonic())
             for frame in (*unread, *(self._encode(state, kind, *args) for state in own)):
                 taken &= sender.send(frame, max(0.0, deadline - monotonic()), insist=True)
         self._unread, self._say_at = None, inf

@@ -73,6 +73,8 @@ class Life:
         """when the pause ends, on both clocks; None: when somebody says so"""
         self.until_at = 0
         """when the pause ends by the clock on the wall"""
+        self.ends_unseen = False
+        """its pause may end while no supervisor runs, and what is long counts from then"""
         self.unfed = False
         """it was not fed since its start, before the pause nor in it"""
         self.extended_at = 0
@@ -97,6 +99,7 @@ class Life:
         self.judged_a = a
         if self.state == "paused":
             if self.until is not None:
+                self.ends_unseen = max(self.timeout, self.grace, self.progress or 0) > LONG
                 left = self.until_at - at
                 late = KEPT_LATE + max(0, behind - (self.until_at - self.until[1]))
                 held = LONG_HELD if max(self.timeout, self.grace) > LONG else RETURN  # or until its next feed
@@ -218,7 +221,7 @@ class Life:
             if kind == Kind.PAUSE:
                 length = micros(message.args[0])
                 self.unfed = self.unfed if was == "paused" else was == "waiting"
-                self.state, self.reported = "paused", False
+                self.state, self.reported, self.ends_unseen = "paused", False, False
                 self.until = (c + length, a + length) if length else None
             return "closed" if was == "expired" else None
         return None
@@ -260,10 +263,11 @@ class Life:
     def resume(self, c: int, a: int) -> None:
         """The pause is over: everything has its whole time from here, what was not fed since its start a longer
         grace."""
-        self._live(c, a)
+        began_c = min(c, self.until[0]) if self.ends_unseen and self.until is not None else c
+        self._live(began_c, a)
         if self.unfed and self.grace > self.timeout:
             self.state = "waiting"
-        self.moved_c, self.moved_a = max(self.moved_c, c), max(self.moved_a, a)
+        self.moved_c, self.moved_a = max(self.moved_c, began_c), max(self.moved_a, a)
 
     def answers(self, message: Message, cause: str | None) -> bool:
         """Whether this message, had it been read, would have spoken against a verdict of that cause."""

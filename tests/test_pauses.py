@@ -81,6 +81,23 @@ def test_what_was_not_fed_since_its_start_has_its_grace_after_a_pause(
     assert [cause for _, cause, _ in opened(bench)] == ([Cause.TIMEOUT] if is_fed else [Cause.GRACE])
 
 
+@pytest.mark.parametrize("word", [Kind.PAUSE, Kind.RESUME])
+def test_what_had_an_incident_for_want_of_its_first_feed_has_its_grace_after_a_pause(word: Kind) -> None:
+    """Somebody mends its start-up in the pause, and it takes as long as ever."""
+    bench = Bench()
+    bench.engine.declare("w", Policy(Declaration(30.0, 30.0, 600.0), expect=True), bench.now, bench.out)
+    bench.jump(601.0)
+    assert [cause for _, cause, _ in opened(bench)] == [Cause.GRACE]
+    bench.say(Kind.PAUSE, "w", 60.0, who=None)
+    if word is Kind.RESUME:
+        bench.say(Kind.RESUME, who=None)
+    bench.jump(61.0)
+    bench.jump(500.0)
+    assert bench.state() is State.WAITING
+    bench.jump(101.0)
+    assert [cause for _, cause, _ in opened(bench)] == [Cause.GRACE, Cause.GRACE]
+
+
 @pytest.mark.parametrize("how", ["fed", "restarted", "released"])
 def test_who_is_replaced_in_a_pause_is_no_incident(how: str) -> None:
     """Whatever is done to it there is done on purpose, if another process has the name when the pause is over."""

@@ -220,7 +220,8 @@ class Life:
             was, self.state = self.state, "released"
             if kind == Kind.PAUSE:
                 length = micros(message.args[0])
-                self.unfed = self.unfed if was == "paused" else was == "waiting"
+                in_grace = was == "waiting" or (was == "expired" and self.cause == "grace")
+                self.unfed = self.unfed if was == "paused" else in_grace
                 self.state, self.reported, self.ends_unseen = "paused", False, False
                 self.until = (c + length, a + length) if length else None
             return "closed" if was == "expired" else None

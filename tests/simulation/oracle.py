@@ -134,6 +134,7 @@ class Oracle:
         steps: dict[str, list[str]] = {}
         known = {word.name for word in told if word.what == "declared"}
         closed = {word.name for word in told if word.what == "closed"}
+        closed -= {word.name for word in told if word.what == "paused"}  # by the pause
         for mail in read:
             self._read(mail, known, closed, steps)
         for name, said in declared:

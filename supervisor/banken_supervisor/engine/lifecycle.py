@@ -58,7 +58,9 @@ class Lifecycle:
             said = record.declaration  # its start-up has a grace, also after the pause
             trigger = Trigger.RUN_ON if said.timeout >= NEVER or said.grace > said.timeout else trigger
         if trigger is Trigger.PAUSE and record.state is not State.PAUSED:
-            record.detailed().unfed = record.state is State.WAITING
+            about = record.detailed().open_incident
+            was_in_grace = about is not None and about.cause is Cause.GRACE
+            record.detailed().unfed = record.state is State.WAITING or was_in_grace
         line = transition(record.state, trigger)
         if line.does is Does.OPEN_INCIDENT and self.gate.holds(record, what, now, out):
             self._table.forget_frames(record)  # its next feed is looked at

@@ -178,7 +178,8 @@ class Details:
     maintained: bool = False
     """it is paused, and a maintenance window paused it"""
     unfed: bool = False
-    """it is paused, and it was WAITING before, or has a new process since, and was not fed in the pause"""
+    """it is paused, and it was WAITING before, or had an incident for want of its first feed, or has a new process
+    since; and it was not fed in the pause"""
     check: CheckState | None = None
     """of the watchdog of a check: what came of it"""
 

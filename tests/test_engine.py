@@ -11,7 +11,7 @@ from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, Kind, Message
 from banken_supervisor.engine.effects import Event, EventType, RunCallback
 from banken_supervisor.engine.states import State
-from engine_kit import ALICE, BOB, TEN, Bench, counted_bench
+from engine_kit import ALICE, BOB, TEN, Bench, counted_bench, opened
 
 
 @pytest.fixture
@@ -236,6 +236,20 @@ def test_beating_is_not_progressing(bench: Bench) -> None:
         bench.jump(4.9)
         bench.say(Kind.NOTE, "w", step, None, declaration=declared)
     assert bench.state() is State.ALIVE
+
+
+def test_what_gives_no_progress_value_has_none_that_stands_still(bench: Bench) -> None:
+    """Whatever else it says of itself. Its first value begins the time."""
+    declared = TEN._replace(progress_timeout=5.0)
+    for kind, args in ((Kind.NOTE, (None, "loading")), (Kind.WORK, (8.0, None)), (Kind.FEED, ())):
+        for _ in range(3):
+            bench.say(kind, "w", *args, declaration=declared)
+            bench.jump(4.0)
+    assert opened(bench) == []
+    bench.say(Kind.NOTE, "w", 1, None, declaration=declared)
+    bench.jump(5.0)
+    bench.jump(0.1)
+    assert [cause for _, cause, _ in opened(bench)] == [Cause.NO_PROGRESS]
 
 
 def test_a_new_process_begins_its_progress_anew_even_during_a_pause(bench: Bench) -> None:

@@ -68,8 +68,6 @@ class MessageKinds:
             self._table.await_feeds(record)
             self._table.end_extension(record)
             details.work_due = details.scope = None
-            if record.declaration.progress_timeout is not None and details.progress_at is None:
-                details.progress_at = now
         keeps_incident = observer.keeps_incident(record, now)
         if (keeps_incident or record.state is State.PAUSED) and message.identity is None:
             self._processes.joins(record)  # else another process's first word has done so

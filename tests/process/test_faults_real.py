@@ -234,6 +234,7 @@ def _cluster(bench: Bench) -> None:
         members=SimpleNamespace(same_name=None),
         words=nobody,
         for_leader=nobody,
+        end=SimpleNamespace(begin=lambda: None, is_awaited=lambda: False),
         close=lambda wait: True,
     )
     bench.loop.cluster = cluster

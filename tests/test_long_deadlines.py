@@ -177,7 +177,10 @@ def test_a_feed_says_nothing_of_progress_after_a_restart(feeders: Feeders, who: 
             house.feed(who=each, declared=said)
     assert expired(house) == []
     house.say(Kind.NOTE, "w", 3, None, declared=said)
-    house.run(20.0, feeding=("w",))
+    for _ in range(20):
+        house.run(1.0)
+        for each in (ALICE, who):
+            house.feed(who=each, declared=said)
     assert expired(house) == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from banken.protocol.messages import Declaration, Message
-from banken_supervisor.engine import adaptive_timeout
+from banken_supervisor.engine import adaptive_timeout, members
 from banken_supervisor.engine.descriptions import declared_event
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.incidents import Incidents
@@ -111,8 +111,10 @@ class Declarations:
         self._set_resolution(record, resolution)
 
     def _replace(self, record: Record, declaration: Declaration, resolution: float) -> None:
-        record.declaration = self._table.share(declaration)
+        feeders, record.declaration = record.declaration.feeders, self._table.share(declaration)
         record.resolution = resolution
+        if declaration.feeders is not feeders:
+            members.follow_feeders(self._table, record, feeders)
         self._table.mark_changed(record)
         self._table.note_timeout(declaration)
         self._table.arm(record)

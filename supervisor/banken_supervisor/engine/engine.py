@@ -218,12 +218,14 @@ class Engine:
             if kind is Kind.NOTE:
                 self._messages.take_progress(record, message, now)
             return None
-        grace = record.declaration.grace
+        grace, feeders = record.declaration.grace, record.declaration.feeders
         is_news = record.by is By.NOBODY or not record.awaited or record.stopped_with is not None
         unannounced = kind is Kind.DECLARE and is_news
         theirs = message.identity is None or message.identity == record.owner or member is not None
         if theirs and (message.declaration is not None or message.identity is not None):
             self._declarations.update(record, message, out)
+        if record.declaration.feeders is not feeders:  # whether it may feed was asked by the former word
+            frame, member = None, members.member_of(record, message.identity)
         if member is not None and record.declaration.feeders is Feeders.EACH:
             if not (is_aside and record.is_down):
                 members.show(record, member)

@@ -123,6 +123,34 @@ def is_aside(record: Record, member: Member | None, message: Message, held: Caus
     return is_of_another(record, member, is_held=held is not None)
 
 
+def follow_feeders(table: Table, record: Record, before: Feeders) -> None:
+    """``feeders`` was another one until now. From ``any`` on, what the name had is each process's; else the name
+    has what is the last one's that fed or, where only the newest may feed, what is that one's."""
+    table.forget_frames(record)
+    details, feeders = record.details, record.declaration.feeders
+    if details is None or not details.members:
+        return
+    found = details.members.values()
+    if before is Feeders.ANY:
+        for each in found:
+            each.fed_at, each.work_due, each.scope = record.fed_at, details.work_due, details.scope
+            each.extended_until, each.allowed = details.extended_until, details.allowed
+    if feeders is Feeders.EACH:
+        return
+    longest = extended_until(record)
+    one = max(found, key=lambda each: each.fed_at if feeders is Feeders.ANY else each.process.start)
+    if record.state in (State.ALIVE, State.PAUSED):
+        show(record, one)
+    if feeders is Feeders.LATEST:
+        if not record.is_down:
+            record.owner = one.process
+        table.clear_members(record)
+        return
+    details.extended_until = longest
+    for each in found:
+        each.extended_until = None
+
+
 def show_mover(record: Record) -> None:
     """The progress value stands still: show the process that moved it last."""
     mover = None if record.details is None else member_of(record, record.details.moved_by)

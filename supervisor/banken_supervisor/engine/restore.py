@@ -17,7 +17,7 @@ from math import inf
 
 from banken.protocol.incidents import Cause
 from banken.protocol.limits import SECONDS_MAX, SECONDS_MIN
-from banken.protocol.messages import Declaration
+from banken.protocol.messages import Declaration, Feeders
 from banken_supervisor.engine import members
 from banken_supervisor.engine.admission import Admission
 from banken_supervisor.engine.allowance import Allowance
@@ -176,7 +176,8 @@ class Restore:
         record.resolution = checkpoint.resolution
         if checkpoint.owner is not None:
             table.set_owner(record, table.share(checkpoint.owner), out)
-        for process in checkpoint.members or ():
+        several = record.declaration.feeders is not Feeders.LATEST
+        for process in (checkpoint.members or ()) if several else ():
             members.bring_back(record, table.share(process))
             if process != checkpoint.owner:
                 table.watch_end(record, table.share(process), out)

@@ -104,6 +104,52 @@ def test_what_is_said_again_by_no_known_process_is_not_heard(house: Numbered) ->
     assert house.state() is State.ALIVE
 
 
+@pytest.mark.parametrize(("kind", "args", "event"), WORDS)
+@pytest.mark.parametrize(("other", "more"), [(Kind.EXTEND, (5.0,)), (Kind.FAIL, ("no room",))])
+def test_what_is_said_again_after_a_newer_word_of_another_matter_is_heard(
+    house: Numbered, kind: Kind, args: Any, event: str, other: Kind, more: Any
+) -> None:
+    """The next supervisor hears the newer one at once, and the other one a second later."""
+    if kind is other:
+        return
+    house.say_numbered(other, 6, *more)
+    house.feed()
+    house.happened()
+    house.say_numbered(kind, -5, *args)
+    assert event in house.happened()
+    house.crash(1.0)
+    house.happened()
+    house.say_numbered(kind, -5, *args)
+    assert house.happened() == []
+
+
+def test_a_pause_that_is_said_again_after_its_end_is_out_of_date(house: Numbered) -> None:
+    """Another client of the same process has ended it."""
+    house.say_numbered(Kind.RESUME, 6)
+    house.say_numbered(Kind.PAUSE, -5, 0.0)
+    assert house.state() is State.ALIVE
+
+
+def test_what_is_said_again_by_no_known_process_is_watched_by_nobody(house: Numbered) -> None:
+    """It would never be fed."""
+    house.say(Kind.RELEASE, "w", who=None)
+    house.happened()
+    house.say_numbered(Kind.PAUSE, -1, 60.0, who=None)
+    assert (house.state(), house.happened()) == (None, [])
+
+
+def test_of_a_pool_that_was_paused_by_each_process_every_pause_is_known(house: Numbered) -> None:
+    """As many as a server on a large machine has. An operator has ended it since."""
+    pool = [ALICE._replace(pid=1000 + each) for each in range(32)]
+    for who in pool:
+        house.say_numbered(Kind.PAUSE, 5, 0.0, who=who)
+    house.say_numbered(Kind.RESUME, None, who=None)
+    house.crash(1.0)
+    for who in pool:
+        house.say_numbered(Kind.PAUSE, -5, 0.0, who=who)
+        assert house.state() is State.ALIVE
+
+
 def test_numbers_of_the_latest_processes_are_kept(house: Numbered) -> None:
     """Each process counts for itself."""
     for pid in range(HEARD_MAX + 1):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from journal_kit import NOW, WAIT, Opening, dump, opened, until, write
 
 from banken.protocol.incidents import Cause
-from banken.protocol.messages import Declaration, Exit, Feeders, ProcessIdentity
+from banken.protocol.messages import Declaration, Exit, Feeders, Kind, ProcessIdentity
 from banken_supervisor.engine.policy import By
 from banken_supervisor.engine.snapshot import NumbersHeard
 from banken_supervisor.engine.states import State
@@ -95,7 +95,7 @@ def test_which_processes_are_extended_comes_back(path: str, extended: tuple[int,
     assert (left.registry, left.problems) == ([record], [])
 
 
-@pytest.mark.parametrize("heard", [None, ((ProcessIdentity(b"bootboot", 1, 99, b"nonc"), 7),)])
+@pytest.mark.parametrize("heard", [None, (((ProcessIdentity(b"bootboot", 1, 99, b"nonc"), Kind.FAIL), 7),)])
 def test_which_words_were_heard_comes_back(path: str, heard: NumbersHeard | None) -> None:
     record = Declared("w", Declaration(2.5), 0.0, None, State.PAUSED, None, changed=NOW, heard=heard and heard * 2)
     write(path, record)

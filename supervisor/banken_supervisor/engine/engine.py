@@ -196,6 +196,8 @@ class Engine:
             self.probes_seen.append(message.args[1])
             return None
         if record is None:
+            if numbered_words.was_heard(record, message):
+                return None
             admitted = self.admission.admit(message, now, out, principal=principal)
             if isinstance(admitted, Refusal):
                 # To release or resume what is not watched asks for what is so already: no event.

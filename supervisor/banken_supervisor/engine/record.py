@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from banken.protocol.incidents import Cause
-from banken.protocol.messages import Declaration, ProcessIdentity, Scope
+from banken.protocol.messages import Declaration, Kind, ProcessIdentity, Scope
 from banken_supervisor.engine.adaptive_timeout import Gaps
 from banken_supervisor.engine.allowance import NOTHING_ALLOWED, Allowance
 from banken_supervisor.engine.check_state import CheckState
@@ -134,8 +134,8 @@ class Details:
     """processes that said that they end, and the exception that each died of, if it died of one"""
     ended: dict[ProcessIdentity, int | None] | None = None
     """processes that have ended, until that is judged, and the status of each, where it is known"""
-    heard: dict[ProcessIdentity, int] | None = None
-    """by process: the highest number of a word of it (numbered_words.py)"""
+    heard: dict[tuple[ProcessIdentity, Kind], int] | None = None
+    """by process and matter: the highest number of a word of it (numbered_words.py)"""
     contest_reported: bool = False
     conflict_reported: bool = False
     frames: tuple[bytes, ...] = ()

@@ -16,7 +16,7 @@ from math import inf
 from typing import NamedTuple, TypeAlias
 
 from banken.protocol.incidents import Cause
-from banken.protocol.messages import Declaration, ProcessIdentity
+from banken.protocol.messages import Declaration, Kind, ProcessIdentity
 from banken_supervisor.engine.members import extended_until
 from banken_supervisor.engine.policy import By, Window
 from banken_supervisor.engine.record import Record
@@ -40,8 +40,8 @@ def rearm_offset(name: str, timeout: float, among: int) -> float:
     return span * (int.from_bytes(digest) / 2**64)
 
 
-NumbersHeard: TypeAlias = tuple[tuple[ProcessIdentity, int], ...]
-"""By process: the highest number of a word of it."""
+NumbersHeard: TypeAlias = tuple[tuple[tuple[ProcessIdentity, Kind], int], ...]
+"""By process and matter: the highest number of a word of it."""
 
 
 class Checkpoint(NamedTuple):

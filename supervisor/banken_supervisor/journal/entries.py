@@ -66,7 +66,7 @@ class Declared:
     unfed: bool = False
     """it is paused, and has its grace after the pause"""
     heard: NumbersHeard | None = None
-    """by process: the highest number of a word of it that was heard"""
+    """by process and matter: the highest number of a word of it that was heard"""
     changed: float = 0.0
     """wall clock of this change; 0: not known"""
     boot: str = ""

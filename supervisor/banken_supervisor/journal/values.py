@@ -15,7 +15,7 @@ from typing import Any
 from banken.protocol.answers import NUMBER_MAX
 from banken.protocol.codec import read_identity
 from banken.protocol.limits import NONCE_SIZE, PROGRESS_MAX
-from banken.protocol.messages import Declaration, ProcessIdentity, declare
+from banken.protocol.messages import Declaration, Kind, ProcessIdentity, declare
 from banken_supervisor.engine.snapshot import NumbersHeard
 from banken_supervisor.text import sanitize
 
@@ -139,14 +139,14 @@ def parse_owners(written: str) -> tuple[ProcessIdentity, ...]:
 
 
 def numbers_text(heard: NumbersHeard) -> str:
-    """The highest number of a word of each process."""
-    return " ".join(f"{owner_text(process)}={count(number)}" for process, number in heard)
+    """The highest number of a word of each process and matter."""
+    return " ".join(f"{owner_text(who)}={int(what)}:{count(number)}" for (who, what), number in heard)
 
 
 def parse_numbers(written: str) -> NumbersHeard:
     """What ``numbers_text`` wrote."""
-    pairs = [each.partition("=") for each in written.split()]
-    return tuple((parse_owner(process), a_count(int(number))) for process, _, number in pairs)
+    parts = [each.replace("=", ":").split(":") for each in written.split()]
+    return tuple(((parse_owner(who), Kind(int(what))), a_count(int(number))) for who, what, number in parts)
 
 
 def bounded_json(data: Mapping[str, Any]) -> str:

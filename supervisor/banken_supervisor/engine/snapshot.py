@@ -16,7 +16,7 @@ from math import inf
 from typing import NamedTuple, TypeAlias
 
 from banken.protocol.incidents import Cause
-from banken.protocol.messages import Declaration, Kind, ProcessIdentity
+from banken.protocol.messages import Declaration, Feeders, Kind, ProcessIdentity
 from banken_supervisor.engine.members import extended_until
 from banken_supervisor.engine.policy import By, Window
 from banken_supervisor.engine.record import Record
@@ -170,8 +170,12 @@ def checkpoint(record: Record, program: str | None, now: float) -> Checkpoint | 
         elif (until := extended_until(record)) is not None:
             left = until - now
         if details.members:
+            # Of those that are judged by themselves: the others are not, after a restart either.
+            is_each = record.declaration.feeders is Feeders.EACH
             members = tuple(
-                each.process for each in details.members.values() if each.words and each.process not in leaving
+                process
+                for process, each in details.members.items()
+                if (each.joined if is_each else each.words) and process not in leaving
             )
             if left is not None and record.state is not State.PAUSED:
                 extended = tuple(each for each in members if details.members[each].extended_until is not None)
@@ -183,13 +187,16 @@ def checkpoint(record: Record, program: str | None, now: float) -> Checkpoint | 
 
 
 def last_feed(record: Record, now: float) -> PastFeed:
-    """What is to be kept of its last feed."""
-    details = record.details
+    """What is to be kept of its last feed. Of processes that are judged by themselves it is the last one of all:
+    after a restart one that hangs is found later, and none is that has fed."""
+    details, fed_at = record.details, record.fed_at
     if details is None:
-        return PastFeed(now - record.fed_at)
+        return PastFeed(now - fed_at)
+    if details.members and record.declaration.feeders is Feeders.EACH and record.state is not State.WAITING:
+        fed_at = max(fed_at, *(each.fed_at for each in details.members.values()))
     held_until, at = max(details.allowed.until, details.progress_allowed.until), details.progress_at
     return PastFeed(
-        now - record.fed_at,
+        now - fed_at,
         None if held_until == -inf else held_until - now,
         None if at is None else details.progress,
         None if at is None else now - at,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from banken.protocol.messages import Declaration, Feeders, Kind, ProcessIdentity
+from banken_supervisor.engine.claim_gate import Role
 from banken_supervisor.engine.effects import Event
+from banken_supervisor.engine.hearing import Timer
 from banken_supervisor.engine.last_feeds import KEEP_EVERY_S
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.snapshot import RETURN_S
@@ -278,3 +280,22 @@ def test_who_lives_by_work_is_due_by_that_after_a_restart() -> None:
     house.crash(1.0)
     late = run(house, fed + 2 * HOUR, 3 * HOUR, step=1.0)
     assert late is None or late - fed >= 600.0
+
+
+def test_progress_that_another_member_vouches_for_is_not_asked_about_again_at_once() -> None:
+    """It had stood still for long when the grace of the restart was over; the other one knows a longer limit."""
+    house = House()
+    said = Declaration(2000.0, HOUR, 2000.0, progress_timeout=100.0)
+    for value in (1, 2):
+        house.now += 1.0
+        house.say(Kind.NOTE, "w", value, None, declared=said)
+    house.crash(1000.0)
+    succession = house.engine.succession
+    succession.gate.role = Role.FOLLOWER
+    house.run(60.0)
+    assert "w" in succession.gate.held
+    succession.acquit("w", Timer(950.0, 50.0), house.now)
+    house.run(49.0)
+    assert "w" not in succession.gate.held
+    house.run(2.0)
+    assert "w" in succession.gate.held

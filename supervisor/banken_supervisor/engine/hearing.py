@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from banken.protocol.incidents import Cause
 from banken_supervisor.engine.members import keep_shown
-from banken_supervisor.engine.record import Record, feed_deadline, progress_deadline
+from banken_supervisor.engine.record import Record, feed_deadline, progress_deadline, stalls_at
 from banken_supervisor.engine.states import State
 
 
@@ -58,9 +58,9 @@ def vouch(record: Record, cause: Cause, other: Timer, now: float) -> None:
     asked again at once where the two members know different limits."""
     details = record.detailed()
     if cause is Cause.NO_PROGRESS:
-        due = progress_deadline(record)
-        if due is not None and details.progress_at is not None:
-            missing = now + other.left - due
+        stalled = stalls_at(record)  # not when that is judged: a restart may hold it for longer
+        if stalled is not None and details.progress_at is not None:
+            missing = now + other.left - stalled
             details.progress_at = max(
                 details.progress_at, min(now, max(now - other.age, details.progress_at + missing))
             )

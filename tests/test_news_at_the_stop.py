@@ -66,7 +66,9 @@ def test_a_step_that_waits_for_a_slow_disk_is_dropped_and_done_by_the_next_super
         loop.outbox.committed = lambda ticket: None
         first.policy("w", POLICY)
         pending = loop.outbox._pending
-        until(lambda: pending and pending[-1].is_work, "the verdict, the step's start and the step wait for the disk")
+        until(
+            lambda: pending and pending[-1].is_work, "the verdict, the step's start and the step wait for the disk"
+        )
     assert Teller.told == []
     with closing(sqlite3.connect(tmp_path / "j.db")) as journal:
         assert journal.execute("SELECT count(*) FROM events WHERE type = 'action-dropped'").fetchone() == (1,)

@@ -15,8 +15,10 @@ import zmq
 
 from banken.address import resolve_all
 from banken.client import Client
+from banken.client.unread import LOOK_S
 from banken.errors import AddressRefused, KeyRefused
 from banken.protocol.codec import decode
+from banken.protocol.messages import Kind
 from banken_supervisor.keys.directory import KeyDirectory
 from banken_supervisor.sources.zap import KeyGate
 from recovery_kit import until
@@ -287,3 +289,61 @@ def test_a_release_is_said_again_to_a_supervisor_that_was_away(tmp_path: Path, t
         heard.clear()
         fed(client, lambda: heard.extend(three[0].names()) or len(heard) > 3, "it hears feeds")
         assert "gone" not in heard
+
+
+@pytest.mark.usefixtures("patient")
+def test_while_one_is_away_the_others_hear_no_word_again(tmp_path: Path, three: list[Watcher]) -> None:
+    """However fast the client feeds; another supervisor in the place of one of them hears it all the same."""
+    here = tmp_path / "here"
+    here.mkdir()
+    away = three[0]
+    path = key_for(tmp_path, [away])
+    with (
+        closing(Client(f"{here},{away.address}", key=path)) as client,
+        closing(Here(here)) as one,
+    ):
+        fed(client, lambda: all(each["reachable"] for each in client.stats()["destinations"]), "both hear")
+        client.pause("p")
+        until(lambda: one.pauses() == [True], "it is heard")
+        away.down()
+        fed(client, lambda: client.stats()["destinations"][1]["dropped"], "it is missed")
+        end = time.monotonic() + 4 * LOOK_S
+        while time.monotonic() < end:
+            client.watchdog("w", 60, resolution=0).feed()
+            time.sleep(0.01)
+        assert one.pauses() == []
+        one.close()
+        one.begin()
+        heard: list[bool] = []
+        fed(client, lambda: heard.extend(one.pauses()) or heard, "the next one hears it")
+        assert heard == [False]
+        away.up()
+        fed(client, away.names, "the other one is back")
+        fed(client, lambda: heard.extend(one.pauses()) or len(heard) > 1, "both hear it again")
+
+
+class Here:
+    """A supervisor's feed socket in a directory, without the supervisor."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "feed"
+        self.begin()
+
+    def begin(self) -> None:
+        self._path.unlink(missing_ok=True)
+        self._context: zmq.Context[Socket] = zmq.Context()
+        self._socket = self._context.socket(zmq.PULL)
+        self._socket.bind(f"ipc://{self._path}")
+
+    def pauses(self) -> list[bool]:
+        """Of each pause that came: whether it was said for the first time."""
+        found = []
+        while self._socket.poll(0):
+            message = decode(self._socket.recv())
+            if message.kind is Kind.PAUSE:
+                assert message.number is not None
+                found.append(message.number > 0)
+        return found
+
+    def close(self) -> None:
+        self._context.destroy(0)

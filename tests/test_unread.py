@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from math import inf
 from typing import Any
 
 import pytest
 
-from banken.client.unread import KEPT_MAX, KEPT_S, LOOK_S, Unread
+from banken.client.unread import KEPT_MAX, KEPT_S, LOOK_S, UNSENT_MAX, Unread
 from banken.errors import Refused
 from banken.protocol.messages import Kind
 from banken.testing import Recorder
@@ -158,6 +159,21 @@ def test_one_that_no_supervisor_took_is_said_to_the_first_for_a_while(one: Super
     assert one.words.due == inf
 
 
+def test_while_no_supervisor_is_there_a_feed_costs_no_more_for_many_words(one: Supervisors) -> None:
+    calls = []
+    for number in range(UNSENT_MAX):
+        one.say(str(number), Kind.PAUSE, sent=False)
+    one.takes = False
+    sys.setprofile(lambda frame, event, _: calls.append(frame) if event == "call" else None)
+    try:
+        one.feed()
+    finally:
+        sys.setprofile(None)
+    assert len(calls) < 20
+    one.takes = True
+    assert len(one.feed()) == UNSENT_MAX
+
+
 def test_only_what_allows_silence_is_said_without_a_message(one: Supervisors) -> None:
     one.say("w", Kind.RESUME)
     one.say("w", Kind.FAIL)
@@ -218,6 +234,20 @@ def test_a_feed_ends_an_extension_and_a_failure_though_its_bytes_are_known(told:
     told.client.feed("w")
     told.client.feed("w")
     assert told.next() == []
+
+
+def test_an_earlier_word_goes_before_a_later_one_whose_number_would_make_it_heard(told: Told) -> None:
+    """Its pause has ended: without that the next supervisor, which knows of the pause, would only note the failure,
+    and leave it paused for ever."""
+    told.client.pause("w")
+    told.client.resume("w")
+    told.client.fail("w", "disk full")
+    pause, resume, failure = (each.number or 0 for each in told.client.messages)
+    assert pause < resume < failure  # the same supervisor is there: nothing is said again
+    told.client.feed("w")
+    told.there += 1
+    told.client.fail("w", "disk full")
+    assert [each.number for each in told.client.messages[4:]] == [-resume, failure + 1]
 
 
 def test_who_names_no_process_says_nothing_again(told: Told) -> None:

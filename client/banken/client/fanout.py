@@ -56,7 +56,7 @@ class Destination:
     """One supervisor."""
 
     __slots__ = (
-        "address", "denials", "denied", "dropped", "monitor", "put", "refusals", "sent", "skipped_until", "socket",
+        "address", "denials", "denied", "dropped", "monitor", "put", "returns", "sent", "skipped_until", "socket",
     )  # fmt: skip
 
     def __init__(self, address: Address) -> None:
@@ -71,8 +71,8 @@ class Destination:
         self.denied = False
         """its supervisor does not let this process in"""
         self.denials = 0
-        self.refusals = 0
-        """messages that it did not take; afterwards it may be another supervisor"""
+        self.returns = 0
+        """times that it took a message after it had refused one; since then it may be another supervisor"""
 
     def open(self, context: zmq.Context[zmq.Socket[bytes]], key: Key | None) -> None:
         """Make the socket."""
@@ -101,12 +101,12 @@ class Destination:
         """It took a message again."""
         self.skipped_until = 0.0
         self.denied = False
+        self.returns += 1
         self.stop_monitor()
 
     def refused(self, now: float, key: Key | None) -> None:
         """It took no message: leave it out for a while, and find out whether it lets this process in at all."""
         self.skipped_until = now + SKIP_S
-        self.refusals += 1
         if self.denied or self.address.directory is not None or self.socket is None or key is None:
             return
         if self.monitor is None:
@@ -237,7 +237,7 @@ class Fanout:
 
     def place(self) -> object:
         """As ``Sender.place``; of one on another host it is known only that there may be another one now."""
-        return [feed_socket(each.address) or each.refusals for each in self.destinations]
+        return [feed_socket(each.address) or each.returns for each in self.destinations]
 
     def reachable(self) -> bool:
         """Whether any supervisor is connected and takes messages right now."""
@@ -304,5 +304,5 @@ class Fanout:
                 break
             sleep(LOOK_EVERY)
         for each in self.destinations:
-            each.skipped_until = 0.0
+            each.skipped_until = min(each.skipped_until, monotonic())  # not 0: it is to be seen that it returns
         return any(each.has_room() for each in self.destinations)

@@ -17,7 +17,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
-from banken.protocol.messages import Kind
+from banken.protocol.messages import NUMBERED, Kind
 
 if TYPE_CHECKING:
     import threading
@@ -81,8 +81,8 @@ class Unread:
     def __init__(self, place: Callable[[], object]) -> None:
         self.words: dict[str, dict[Kind, Word]] = {}
         """by name, in the order in which they were said"""
-        self.unsent: set[Word] = set()
-        """of these, what no supervisor took"""
+        self.unsent: dict[Word, None] = {}
+        """of these, what no supervisor took, in order"""
         self._sent = 0
         self._place = place
         self._seen: object = None
@@ -102,13 +102,18 @@ class Unread:
             self._keep_sent(word, now)
         elif len(self.unsent) < UNSENT_MAX:
             self._keep(word)
-            self.unsent.add(word)
+            self.unsent[word] = None
 
     def before_message(self, name: str, kind: Kind, now: float, send: Callable[[bytes], bool]) -> None:
         """This is to be said of ``name``: earlier words are out of date. Say what is due; ``send``: whether it was
         taken."""
         self.void(name, kind)
         self.say_due(now, send)
+        if kind in NUMBERED and name in self.words:
+            place = self._place()  # who hears its number takes the numbers before it for heard: they go first
+            for word in [*self.words[name].values()]:
+                if word.place not in (None, place) and not self._is_over(word, now):
+                    send(word.encode(word.ends - now))
 
     def void(self, name: str, kind: Kind) -> None:
         """Forget what is out of date when this is said of ``name``."""
@@ -118,8 +123,9 @@ class Unread:
 
     def say_due(self, now: float, send: Callable[[bytes], bool]) -> None:
         """Say what no supervisor took, and to another supervisor what the one before may not have read."""
-        for word in [*self._all()] if self.unsent else ():
-            if self._is_over(word, now) or word not in self.unsent:
+        while self.unsent:
+            word = next(iter(self.unsent))  # no list of all: while no supervisor is there each feed comes here
+            if self._is_over(word, now):
                 continue
             if not send(word.encode(word.ends - now)):
                 return
@@ -171,6 +177,7 @@ class Unread:
         self.words.setdefault(word.name, {})[word.kind] = word
 
     def _drop(self, word: Word) -> None:
+        self.unsent.pop(word, None)
         kept = self.words.get(word.name, {})
         if kept.get(word.kind) is not word:
             return
@@ -178,7 +185,6 @@ class Unread:
         if not kept:
             del self.words[word.name]
         self._sent -= word.place is not None
-        self.unsent.discard(word)
 
     def _look(self, now: float) -> bool:
         """Whether another supervisor is there than at the last look."""

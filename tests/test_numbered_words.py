@@ -163,6 +163,21 @@ def test_numbers_of_the_latest_processes_are_kept(house: Numbered) -> None:
     assert house.state() is State.PAUSED
 
 
+@pytest.mark.parametrize(("kind", "args", "event"), WORDS)
+def test_in_a_cluster_it_does_not_bring_back_a_name_that_was_released_since(
+    house: Numbered, kind: Kind, args: Any, event: str
+) -> None:
+    """The client says it to all members when one of them comes back."""
+    house.engine.table.keeps_released = True
+    house.say_numbered(kind, 1, *args)
+    house.say_numbered(Kind.RELEASE, None, who=None)
+    house.happened()
+    house.say_numbered(kind, -1, *args)
+    assert (house.happened(), house.engine.get("w")) == ([], None)
+    house.say_numbered(kind, 2, *args)
+    assert event in house.happened()
+
+
 @pytest.mark.parametrize("number", [0, "1", 1.0, None, True, 10**15 + 1, -(10**15) - 1])
 def test_a_number_is_a_number(number: Any) -> None:
     body = msgpack.unpackb(encode(Message(Kind.RESUME, "w", ALICE, 0.0, None)))

@@ -196,7 +196,8 @@ class Engine:
             self.probes_seen.append(message.args[1])
             return None
         if record is None:
-            if numbered_words.was_heard(record, message):
+            is_released = message.name in self.table.released  # since then
+            if numbered_words.is_again(message) and (is_released or message.identity is None):
                 return None
             admitted = self.admission.admit(message, now, out, principal=principal)
             if isinstance(admitted, Refusal):

@@ -21,14 +21,18 @@ HEARD_MAX = 64
 """Numbers that are kept of one watchdog, one for each process and matter; what was said longest ago gives way."""
 
 
-def was_heard(record: Record | None, message: Message) -> bool:
-    """Whether this is said again, and was heard. So is what names no process: it cannot be known by its number.
-    ``record``: None: nothing of that name is watched."""
+def is_again(message: Message) -> bool:
+    """Whether this is said again."""
+    return message.number is not None and message.number < 0
+
+
+def was_heard(record: Record, message: Message) -> bool:
+    """Whether this is said again, and was heard. So is what names no process: it cannot be known by its number."""
     if message.number is None or message.number > 0:
         return False
     if message.identity is None:
         return True
-    heard = None if record is None or record.details is None else record.details.heard
+    heard = None if record.details is None else record.details.heard
     return heard is not None and heard.get((message.identity, MATTERS[message.kind]), 0) >= -message.number
 
 

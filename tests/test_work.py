@@ -19,6 +19,7 @@ from banken.errors import DurationRefused, NameRefused, Refused, TextRefused
 from banken.protocol.limits import SECONDS_MAX
 from banken.protocol.messages import Kind, Message, Scope
 from banken.testing import Recorder
+from banken.watchdog.work import LOOK_MAX, teller
 
 
 def until(condition: Callable[[], object], within: float = 10.0) -> bool:
@@ -503,3 +504,20 @@ def test_a_watchdog_in_this_process_is_not_hidden_by_its_feeds_either() -> None:
     finally:
         end.set()
         dog.stop()
+
+
+def test_what_cannot_be_said_is_tried_again_after_a_second(caplog: pytest.LogCaptureFixture) -> None:
+    """And told each time: so not as often as the thread could."""
+    calls: list[float] = []
+
+    def fails(now: float) -> float:
+        calls.append(now)
+        if len(calls) > 3:
+            return math.inf
+        raise RuntimeError("no")
+
+    now = time.monotonic()
+    teller.look(fails, now, now)
+    assert until(lambda: len(calls) == 4)
+    assert calls[3] - calls[0] >= LOOK_MAX  # that it was added may wake the thread once more
+    assert [each.getMessage() for each in caplog.records] == ["what is due could not be said"] * 3

@@ -324,8 +324,8 @@ class Teller:
                 try:
                     rest = each(now)
                 except Exception:  # without this thread what is idle would count as silent
-                    log.exception("open work could not be looked at")
-                    rest = LOOK_MIN
+                    log.exception("what is due could not be said")
+                    rest = LOOK_MAX
                 if rest < inf:
                     self._looks.add(each)
                 wait = min(wait, rest)

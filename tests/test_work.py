@@ -517,7 +517,7 @@ def test_what_cannot_be_said_is_tried_again_after_a_second(caplog: pytest.LogCap
         raise RuntimeError("no")
 
     now = time.monotonic()
-    teller.look(fails, now, now)
+    type(teller)().look(fails, now, now)  # the one of this process has others to look at, too
     assert until(lambda: len(calls) == 4)
     assert calls[3] - calls[0] >= LOOK_MAX  # that it was added may wake the thread once more
     assert [each.getMessage() for each in caplog.records] == ["what is due could not be said"] * 3

@@ -68,18 +68,22 @@ def test_the_last_one_releases_the_name(ear: Ear) -> None:
     until(lambda: ear.releases() == ["w"], "the name is released")
 
 
-@pytest.mark.parametrize("how", ["closed", "released", "never fed it", "anonymous", "elsewhere"])
+@pytest.mark.parametrize("how", ["closed", "released", "never fed it", "anonymous", "elsewhere", "forgotten"])
 def test_one_that_does_not_feed_it_holds_back_no_release(
     ear: Ear, how: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     one, other = ear.client(), ear.client(anonymous=how == "anonymous")
     one.feed("w")
+    if how == "forgotten":
+        other.watchdog("w", timeout=0.1, resolution=0.0)
     if how != "never fed it":
         other.feed("w")
     if how == "closed":
         other.close()
     elif how == "released":
         other.release("w")
+    elif how == "forgotten":
+        time.sleep(0.2)
     elif how == "elsewhere":
         other.connect(tmp_path_factory.mktemp("elsewhere"))
         other.feed("w")

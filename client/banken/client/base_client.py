@@ -185,7 +185,7 @@ class BaseClient:
 
     def release(self, name: str) -> bool:
         """Watch ``name`` no longer. One that cannot be sent now is sent before the next message of any kind.
-        Where several clients of this process feed it, the last of them releases it.
+        Where several clients of this process have fed it within its timeout, the last of them releases it.
 
         What it sends has left this process when it returns (in milliseconds, at most 1 s on a busy machine), so
         that it arrives though the process is killed the next moment. So does ``fail``.

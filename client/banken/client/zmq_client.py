@@ -14,7 +14,7 @@ from banken.client.base_client import BaseClient
 from banken.client.sender import LINGER, Sender
 from banken.process_identity import after_fork
 from banken.protocol.limits import REASON_MAX, encodable
-from banken.protocol.messages import Kind
+from banken.protocol.messages import Declaration, Kind
 
 if TYPE_CHECKING:
     from banken.client.callback_listener import CallbackListener
@@ -169,13 +169,17 @@ class Client(BaseClient):
     def _is_shared(self, name: str) -> bool:
         if len(_open) < 2 or not self._feeds(name):
             return False
-        others = [each for each in list(_open) if each is not self and each._feeds(name)]
+        now = monotonic()
+        others = [each for each in list(_open) if each is not self and each._feeds(name, now)]
         return any(other._to().text == self._to().text for other in others)
 
-    def _feeds(self, name: str) -> bool:
-        """Whether it said of ``name``, as this process, that it lives."""
+    def _feeds(self, name: str, now: float = 0.0) -> bool:
+        """Whether it said of ``name``, as this process, that it lives. ``now``: and did so within its timeout; one
+        that was forgotten, and never closed, does not."""
         state = None if self._anonymous else self._states.get(name)
-        return state is not None and state.is_own
+        if state is None or not state.is_own:
+            return False
+        return now < state.open_until + (state.declaration or Declaration()).timeout
 
     def _is_open(self) -> bool:
         return self in _open

@@ -107,8 +107,6 @@ class Admission:
         record.policy = policy
         if not awaited:
             record.detailed().dormant = True
-        if (spent := table.spent.pop(name, None)) is not None:
-            record.detailed().step_runs = spent
         self.watch(record)
         if message.kind in _OWNS:
             table.set_owner(record, message.identity, out)
@@ -163,7 +161,10 @@ class Admission:
         return None
 
     def watch(self, record: Record) -> None:
-        """Watch a record that is new. It is not armed yet."""
+        """Watch a record that is new. It is not armed yet. What it had used up of its budgets before it was
+        released is used up, whatever brings it back."""
+        if (spent := self._table.spent.pop(record.name, None)) is not None:
+            record.detailed().step_runs = spent
         self._table.add(record)
         self._history.resize()
         self._quorums.enroll(record)

@@ -319,8 +319,6 @@ class Registry:
         record.policy = policy
         if not told.awaited:
             record.detailed().dormant = True
-        if (spent := self._table.spent.pop(told.name, None)) is not None:
-            record.detailed().step_runs = spent
         admission.watch(record)
         self._maintenance.apply_to_new(record, now, out)
         return record

@@ -81,10 +81,6 @@ class Restore:
                 self._bring_back(checkpoint, left, open_.get(checkpoint.name), now, out)
             elif table.tracks_changes:
                 table.changed[checkpoint.name] = None
-        for name, runs in left.runs.items():  # one that was released, and may come again
-            policy = self._rules.policy_of(name)
-            if name not in table.by_name and policy is not None:
-                table.keep_spent(name, spent_of(policy.ladder, runs, now))
         resumed = []
         for past in open_.values():
             record = None if past.name in skipped else self._record_of(past, now)
@@ -95,6 +91,10 @@ class Restore:
             report_past_steps(record, past, incident, out)
             if not past.given_up:
                 resumed.append((record, incident))
+        for name, runs in left.runs.items():  # one that was released, and may come again
+            policy = self._rules.policy_of(name)
+            if name not in table.by_name and policy is not None:
+                table.keep_spent(name, spent_of(policy.ladder, runs, now))
         for record, incident in resumed:
             # A watchdog that it depends on may be down, too.
             parent = down(table, record, now)

@@ -14,8 +14,8 @@ from banken.protocol.messages import NUMBERED, Declaration, Exit, Feeders, Kind,
 from fuzz.mutation import changed, damaged
 
 REASONS = {
-    "declaration", "duration", "garbage", "identity", "kind", "name", "oversized", "probe", "progress", "reason",
-    "result", "scope", "shape", "status", "version",
+    "declaration", "duration", "garbage", "identity", "kind", "name", "number", "oversized", "probe", "progress",
+    "reason", "result", "scope", "shape", "status", "version",
 }  # fmt: skip
 """Why a message is refused by the codec."""
 

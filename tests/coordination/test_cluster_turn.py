@@ -86,27 +86,32 @@ def test_who_leads_is_known_before_what_has_come_is_read(address: str) -> None:
     assert order[order.index("read") - 1] == "look"
 
 
-@pytest.mark.process
-def test_what_was_dropped_is_known_before_another_one_leads(address: str) -> None:
-    """The leader drops what waits, writes that, and then lets another one lead."""
-    supervisor, order = Supervisor(address), list[str]()
-    target = ActionTarget(Incident("i-1", "w", Cause.TIMEOUT, 1000.0, 5.5, 5.0))
+def _in_a_cluster(loop: Any, order: list[str]) -> None:
+    """A stand-in of a leader's cluster, which notes what it is told of actions, and when it is closed."""
 
     def close(wait: float) -> bool:
         order.append("close")
         return True
 
+    loop.messages.cluster = SimpleNamespace(
+        for_leader=SimpleNamespace(takes=lambda report: False),
+        steps=SimpleNamespace(acted=lambda report: order.append(report.type)),
+    )
+    loop.cluster = SimpleNamespace(
+        start=lambda: None, turn=lambda: None, look=lambda: None, patience=lambda: None, state=lambda: None,
+        words=None, close=close, end=OF_NOBODY,
+    )  # fmt: skip
+
+
+@pytest.mark.process
+def test_what_was_dropped_is_known_before_another_one_leads(address: str) -> None:
+    """The leader drops what waits, writes that, and then lets another one lead."""
+    supervisor, order = Supervisor(address), list[str]()
+    target = ActionTarget(Incident("i-1", "w", Cause.TIMEOUT, 1000.0, 5.5, 5.0))
     with supervisor:
         _declared(supervisor)
         loop: Any = supervisor._loop
-        loop.messages.cluster = SimpleNamespace(
-            for_leader=SimpleNamespace(takes=lambda report: False),
-            steps=SimpleNamespace(acted=lambda report: order.append(report.type)),
-        )
-        loop.cluster = SimpleNamespace(
-            start=lambda: None, turn=lambda: None, look=lambda: None, patience=lambda: None, state=lambda: None,
-            words=None, close=close, end=OF_NOBODY,
-        )  # fmt: skip
+        _in_a_cluster(loop, order)
         stop = loop.dispatcher.executor.stop
 
         def drops() -> None:
@@ -126,11 +131,6 @@ def test_a_step_that_is_decided_and_not_begun_is_dropped_before_another_one_lead
 ) -> None:
     """It waits for the journal, or in the dispatcher: it has surely not begun."""
     supervisor, order = Supervisor(address, journal=tmp_path / "j.db"), list[str]()
-
-    def close(wait: float) -> bool:
-        order.append("close")
-        return True
-
     with supervisor:
         _declared(supervisor)
         loop: Any = supervisor._loop
@@ -143,14 +143,7 @@ def test_a_step_that_is_decided_and_not_begun_is_dropped_before_another_one_lead
             lambda: loop.dispatcher.waiting or any(each.is_work for each in list(loop.outbox._pending)),
             f"the step waits for {waits_for}",
         )
-        loop.messages.cluster = SimpleNamespace(
-            for_leader=SimpleNamespace(takes=lambda report: False),
-            steps=SimpleNamespace(acted=lambda report: order.append(report.type)),
-        )
-        loop.cluster = SimpleNamespace(
-            start=lambda: None, turn=lambda: None, look=lambda: None, patience=lambda: None, state=lambda: None,
-            words=None, close=close, end=OF_NOBODY,
-        )  # fmt: skip
+        _in_a_cluster(loop, order)
     assert order == [EventType.ACTION_DROPPED, "close"]
 
 

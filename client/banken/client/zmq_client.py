@@ -13,6 +13,7 @@ from banken.address import Address, resolve_all
 from banken.client.base_client import BaseClient
 from banken.client.sender import LINGER, Sender
 from banken.process_identity import after_fork
+from banken.protocol.feed_state import FeedState
 from banken.protocol.limits import REASON_MAX, encodable
 from banken.protocol.messages import Declaration, Kind
 
@@ -167,19 +168,21 @@ class Client(BaseClient):
         return self._to().place()
 
     def _is_shared(self, name: str) -> bool:
-        if len(_open) < 2 or not self._feeds(name):
+        if len(_open) < 2 or self._own_state(name) is None:
             return False
         now = monotonic()
         others = [each for each in list(_open) if each is not self and each._feeds(name, now)]
         return any(other._to().text == self._to().text for other in others)
 
-    def _feeds(self, name: str, now: float = 0.0) -> bool:
-        """Whether it said of ``name``, as this process, that it lives. ``now``: and did so within its timeout; one
-        that was forgotten, and never closed, does not."""
+    def _own_state(self, name: str) -> FeedState | None:
+        """Of a name of which this one said, as this process, that it lives."""
         state = None if self._anonymous else self._states.get(name)
-        if state is None or not state.is_own:
-            return False
-        return now < state.open_until + (state.declaration or Declaration()).timeout
+        return state if state is not None and state.is_own else None
+
+    def _feeds(self, name: str, now: float) -> bool:
+        """Whether it has fed ``name`` within its timeout. One that was forgotten, and never closed, has not."""
+        state = self._own_state(name)
+        return state is not None and now < state.open_until + (state.declaration or Declaration()).timeout
 
     def _is_open(self) -> bool:
         return self in _open

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,28 @@ from banken_supervisor.sources.zmtp import GREETING, frame
 
 OPENING = 100
 
+CONNECTS = """
+import socket, sys
+made = socket.socket(socket.AF_UNIX)
+made.connect(sys.argv[1])
+socket.send_fds(socket.socket(fileno=int(sys.argv[2])), [b"."], [made.fileno()])
+"""
+
+
+def connected(path: str) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX)
+    made.connect(path)
+    return made
+
+
+def connected_by_another_process(path: str) -> socket.socket:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        arguments = [sys.executable, "-c", CONNECTS, path, str(theirs.fileno())]
+        subprocess.run(arguments, pass_fds=[theirs.fileno()], check=True, timeout=30.0)
+        _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
+    return socket.socket(fileno=descriptors[0])
+
 
 class Bench:
     """Both sockets, and raw peers."""
@@ -29,12 +53,11 @@ class Bench:
         self.events = EventSocket(self.connections, str(directory / "events"))
         self.peers: list[socket.socket] = []
 
-    def connect(self, where: str, *said: bytes) -> socket.socket:
+    def connect(self, where: str, *said: bytes, by: Callable[[str], socket.socket] = connected) -> socket.socket:
         """A peer that says this."""
         kind, door = {"control": (b"DEALER", self.control.door), "events": (b"SUB", self.events.door)}[where]
-        peer = socket.socket(socket.AF_UNIX)
+        peer = by(door.path)
         peer.settimeout(5.0)
-        peer.connect(door.path)
         self.peers.append(peer)
         ready = b"\x05READY\x0bSocket-Type" + len(kind).to_bytes(4, "big") + kind
         peer.sendall(GREETING + frame(ready, 4))
@@ -249,8 +272,7 @@ def test_who_subscribes_to_too_much_is_told_the_open_incidents_of_all(
 def test_a_subscriber_that_does_not_read_loses_events_and_holds_nobody_up(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What waits for it is bounded, and for all of them; what is lost is counted; what it gets is whole."""
-    monkeypatch.setattr(event_socket, "UNREAD_MAX", 100_000)
+    """What waits for all of them is bounded; what is lost is counted; what it gets is whole."""
     monkeypatch.setattr(event_socket, "UNREAD_ALL_MAX", 250_000)
     slow = [bench.connect("events", frame(b"\1")) for _ in range(5)]
     reader = bench.connect("events", frame(b"\1"))
@@ -268,6 +290,33 @@ def test_a_subscriber_that_does_not_read_loses_events_and_holds_nobody_up(
         assert got == one * (len(got) // len(one))
         assert got
     assert bench.connections.unsent == 0
+
+
+def test_what_one_process_does_not_read_is_bounded_however_many_subscribers_it_has(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it costs the others nothing."""
+    monkeypatch.setattr(event_socket, "UNREAD_MAX", 1_000_000)
+    one = frame(topic("w"), 1) + frame(bytes(1_000))
+    slow = [bench.connect("events", frame(b"\1")) for _ in range(3)]
+    while not bench.connections.refusals:
+        bench.events.publish(topic("w"), bytes(1_000))
+    assert 1_000_000 - len(one) < bench.connections.unsent <= 1_000_000
+    other = bench.connect("events", frame(b"\1"), by=connected_by_another_process)
+    for _ in range(600):
+        bench.events.publish(topic("w"), bytes(1_000))
+    assert bench.connections.unsent > 1_000_000, "of the other one nothing waited"
+    got = b""
+    while len(got) < 600 * len(one) and (some := heard(other)):
+        got += some
+        bench.turn()
+    assert got == 600 * one
+    for peer in slow:
+        peer.close()
+        bench.peers.remove(peer)
+    while bench.connections.unsent:
+        bench.turn()
+    assert not bench.connections._unsent_of
 
 
 def test_who_has_lost_an_event_is_told_again_when_it_has_read_the_others(

@@ -303,10 +303,10 @@ def test_one_process_has_few_that_say_nothing(bench: Bench, monkeypatch: pytest.
         assert is_closed(refused)
         assert bench.reasons() == ["handshake"]
     with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(connections, "_peer", lambda accepted: (1, 0))
+        elsewhere.setattr(connections, "who_connected", lambda accepted: (1, 0))
         assert bench.connect(b"another's")
         assert bench.read() + bench.read() == [b"another's"]
-        elsewhere.setattr(connections, "_peer", lambda accepted: (0, 0))  # the system does not say whose it is
+        elsewhere.setattr(connections, "who_connected", lambda accepted: (0, 0))  # the system does not say
         unknown = [bench.connect(opened=False) for _ in range(3)]
         bench.read()
     silent[0].sendall(GREETING + READY)

@@ -36,6 +36,7 @@ from banken.process_identity import process_start
 from banken_supervisor.evidence import process_facts, text
 from banken_supervisor.evidence.time_limits import Deadline, TooLate
 from banken_supervisor.processes.handle import ProcessHandle, real_user
+from banken_supervisor.processes.peer_credentials import who_connected
 from banken_supervisor.text.sanitize import from_json
 
 DUMP_MAX = 1 << 20
@@ -190,7 +191,7 @@ def ask(announced: Announcement, process: ProcessHandle, seconds: float) -> dict
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(max(0.001, deadline.left()))
             connection.connect(f"/proc/self/fd/{end}")
-            peer = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+            peer, _ = who_connected(connection)
             if peer != process.pid:
                 raise NotAnnounced(f"pid {peer} answers in its place")
             while some := connection.recv(65536):

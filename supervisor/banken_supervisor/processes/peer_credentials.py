@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import threading
 from dataclasses import dataclass
 
@@ -27,7 +28,19 @@ NONCES_MAX = 16
 ANCESTORS_MAX = 100
 """Parents of parents that are looked at."""
 
-_able = hasattr(socket, "SO_PEERCRED") and hasattr(os, "pidfd_open")
+_PEERCRED = getattr(socket, "SO_PEERCRED", None)
+"""None: this system does not say who has connected"""
+
+_CREDENTIALS = struct.Struct("3i")
+_able = _PEERCRED is not None and hasattr(os, "pidfd_open")
+
+
+def who_connected(connected: socket.socket) -> tuple[int, int]:
+    """pid and uid of the process at the other end of a Unix socket; (0, 0): the system does not say. OSError."""
+    if _PEERCRED is None:
+        return 0, 0
+    pid, uid, _ = _CREDENTIALS.unpack(connected.getsockopt(socket.SOL_SOCKET, _PEERCRED, _CREDENTIALS.size))
+    return pid, uid
 
 
 @dataclass(slots=True)

@@ -11,7 +11,6 @@ import json
 import os
 import socket
 import stat
-import struct
 import threading
 import time
 
@@ -19,6 +18,7 @@ from banken.address import main_directory
 from banken.errors import AddressInUse, AddressRefused
 from banken.process_identity import after_fork
 from banken_supervisor.files.trusted_files import open_directory_of, open_place
+from banken_supervisor.processes.peer_credentials import who_connected
 from banken_supervisor.text.sanitize import ODD, from_json
 
 try:
@@ -146,11 +146,9 @@ def _listener(path: str) -> int | None:
             return 0
         except OSError:
             return None
-        if not hasattr(socket, "SO_PEERCRED"):
-            return 0
-        pid: int = struct.unpack("3i", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        pid, _ = who_connected(asking)
     try:
-        os.kill(pid, 0)  # 0, of another namespace: our own group, which lives
+        os.kill(pid, 0)  # 0 (of another namespace, or not told): our own group, which lives
     except ProcessLookupError:
         return None
     except PermissionError:  # another user's: it lives

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import struct
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import Protocol
 
 from banken_supervisor.engine.principal import AnyPrincipal, OtherUser, Principal, Refusal
 from banken_supervisor.processes import descriptor_limit
+from banken_supervisor.processes.peer_credentials import who_connected
 from banken_supervisor.sources.poller import POLLIN, POLLOUT, Poller
 from banken_supervisor.sources.zmtp import Incoming, Terms
 
@@ -52,10 +52,6 @@ PORTION_MIN = 2_048
 
 ENDS_MAX = 200
 """Silent connections that are closed before others are read."""
-
-_CREDENTIALS = struct.Struct("3i")
-_PEERCRED = getattr(socket, "SO_PEERCRED", None)
-"""None: this system does not say who has connected"""
 
 
 def connections_max(others: int) -> int:
@@ -160,6 +156,8 @@ class Connections:
         """those from which a barrier waits for something (listener.py)"""
         self.unsent = 0
         """bytes that wait to be sent, of all connections"""
+        self._unsent_of: Counter[tuple[str, int]] = Counter()
+        """the same by holder; only what is not 0"""
         self._poll = poll
         self._connected = connected
         self._held: dict[tuple[str, int], dict[Connection, None]] = {}
@@ -248,7 +246,7 @@ class Connections:
 
     def _welcome(self, door: Door, accepted: socket.socket) -> None:
         accepted.setblocking(False)
-        pid, uid = _peer(accepted)
+        pid, uid = who_connected(accepted)
         connection = Connection(door, accepted, pid, uid, monotonic() + HANDSHAKE_S)
         if pid and self._silent_of[pid] >= SILENT_MAX:
             text = f"{connection} is not taken: it has {SILENT_MAX:,} others whose handshake is not over"
@@ -307,7 +305,7 @@ class Connections:
         with contextlib.suppress(OSError):
             connection.socket.shutdown(socket.SHUT_RDWR)
         connection.socket.close()
-        self.unsent -= len(connection.unsent)
+        self._waits(connection, -len(connection.unsent))
         connection.unsent.clear()
         if connection.door.handler is not None:
             connection.door.handler.gone(connection)
@@ -332,7 +330,7 @@ class Connections:
                 return
             data = data[sent:]
         connection.unsent += data
-        self.unsent += len(data)
+        self._waits(connection, len(data))
         self._wait_for(connection)
 
     def flush(self, connection: Connection) -> None:
@@ -340,11 +338,21 @@ class Connections:
         sent = self._send(connection, connection.unsent)
         if sent > 0:
             del connection.unsent[:sent]
-            self.unsent -= sent
+            self._waits(connection, -sent)
         if not connection.unsent and sent >= 0:
             self._wait_for(connection)
             if connection.door.handler is not None:
                 connection.door.handler.sent(connection)
+
+    def unsent_beside(self, connection: Connection) -> int:
+        """Bytes that wait to be sent to whoever holds this connection, over all that it holds."""
+        return self._unsent_of[connection.holder]
+
+    def _waits(self, connection: Connection, more: int) -> None:
+        self.unsent += more
+        self._unsent_of[connection.holder] += more
+        if not self._unsent_of[connection.holder]:
+            del self._unsent_of[connection.holder]
 
     def read(self, connection: Connection, *, on: bool) -> None:
         """Read what it says, or leave it in the kernel for now."""
@@ -377,7 +385,7 @@ class Connections:
 
     def go_on(self, connection: Connection) -> None:
         """Read it again, if it was not closed."""
-        if self.by_descriptor.get(connection.descriptor) is connection:
+        if self._has(connection):
             self._poll.register(connection.descriptor, POLLIN)
 
     def _unregister(self, descriptor: int) -> None:
@@ -387,11 +395,3 @@ class Connections:
     def refuse(self, reason: str, text: str) -> None:
         """Have this counted and told."""
         self.refusals.append(Refusal(reason, text))
-
-
-def _peer(accepted: socket.socket) -> tuple[int, int]:
-    """pid and uid of the process that has connected; (0, 0): the system does not say."""
-    if _PEERCRED is None:
-        return 0, 0
-    pid, uid, _ = _CREDENTIALS.unpack(accepted.getsockopt(socket.SOL_SOCKET, _PEERCRED, _CREDENTIALS.size))
-    return pid, uid

@@ -25,8 +25,9 @@ NEW_MAX = 1_000
 """Topics that wait until their open incidents are told. Of who subscribes to more, no more is read until then."""
 
 UNREAD_MAX = 4 * 1024 * 1024
-"""Bytes of events that wait for one subscriber that does not read; further events are lost to it. When it has read
-those that waited, it is told the open incidents of what it lost events of, as if it had subscribed anew."""
+"""Bytes that wait for the subscribers of one process (or user) that do not read; further events are lost to them.
+One that has read those that waited is told the open incidents of what it lost events of, as if it had subscribed
+anew."""
 
 UNREAD_ALL_MAX = 64 * 1024 * 1024
 """The same of all, and of replies."""
@@ -76,7 +77,7 @@ class EventSocket:
         data = frame(topic, _MORE) + frame(body)
         for connection in found:
             if connection.unsent and (
-                len(connection.unsent) + len(data) > UNREAD_MAX
+                self._connections.unsent_beside(connection) + len(data) > UNREAD_MAX
                 or self._connections.unsent + len(data) > UNREAD_ALL_MAX
             ):
                 self._connections.refuse("unread", f"{connection} does not read: an event is lost to it")

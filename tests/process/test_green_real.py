@@ -14,12 +14,13 @@ SOON = 30.0
 
 
 def test_a_callback_does_not_stop_the_hub(home: Home) -> None:
-    """Other greenlets run on while it waits for its verdict, and it runs."""
+    """Other greenlets run on while it waits for its verdict, and it runs; also where many files are open."""
     home.supervisor()
     worker = home.start("green", "callback")
     told = worker.hear()
     assert told["ran"] == 1
     assert told["turns"] >= 10
+    assert told["open"] > 1_024
     until(lambda: home.row("green").get("state") == "idle", "it is idle")
     worker.tell()
     assert worker.ended(SOON)[0] == 0

@@ -252,16 +252,26 @@ class CallbackListener:
 def _wait(poller: zmq.Poller, seconds: float) -> dict[Any, int]:
     """What is ready, after at most so many seconds (inf: as long as it takes).
 
-    ZeroMQ's own poll blocks the whole process where threads are greenlets. There Python's select waits, which the
-    library that makes greenlets has replaced. A socket's descriptor says that something has happened, not what, and
-    only once: so ZeroMQ is asked each time before, and at least once a second.
+    ZeroMQ's own poll blocks the whole process where threads are greenlets. There Python's waits, which the library
+    that makes greenlets has replaced. A socket's descriptor says that something has happened, not what, and only
+    once: so ZeroMQ is asked each time before, and at least once a second.
     """
     if not are_green():
         return dict(poller.poll(None if seconds == inf else int(seconds * 1000)))
     until = monotonic() + seconds
     while not (ready := dict(poller.poll(0))) and (left := until - monotonic()) > 0:
-        select.select([each.getsockopt(zmq.FD) for each, _ in poller.sockets], [], [], min(left, GREEN_S))
+        _wait_green([each.getsockopt(zmq.FD) for each, _ in poller.sockets], min(left, GREEN_S))
     return ready
+
+
+def _wait_green(descriptors: list[int], seconds: float) -> None:
+    if not hasattr(select, "poll"):  # eventlet takes it away
+        select.select(descriptors, [], [], seconds)
+        return
+    poll = select.poll()  # gevent's select refuses descriptors from 1,024 on
+    for each in descriptors:
+        poll.register(each, select.POLLIN)
+    poll.poll(int(seconds * 1000))
 
 
 def incident_of(event: dict[str, Any]) -> Incident | None:

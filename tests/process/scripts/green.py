@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 from typing import Any
 
 from connected import connected
 
 from banken import Incident, Watchdog, client
+
+MANY = 1_100
+"""Files that it has open: more than select takes."""
 
 
 def say(what: Any) -> None:
@@ -18,9 +22,11 @@ def say(what: Any) -> None:
 
 
 def callback(address: str) -> None:
-    """A callback is set; the hub goes on; the watchdog is not fed, and the callback runs."""
+    """Many files are open; a callback is set; the hub goes on; the watchdog is not fed, and the callback runs."""
     import time
 
+    resource.setrlimit(resource.RLIMIT_NOFILE, (MANY + 500, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    others = [os.open(os.devnull, os.O_RDONLY) for _ in range(MANY)]
     client.connect(address)
     connected()
     client.enable_dumps()
@@ -35,7 +41,7 @@ def callback(address: str) -> None:
     while not ran and time.monotonic() < until:
         time.sleep(0.01)
         turns += 1
-    say({"ran": len(ran), "turns": turns})
+    say({"ran": len(ran), "turns": turns, "open": len(others)})
     dog.idle()
     sys.stdin.readline()
 

@@ -1,4 +1,7 @@
-"""Hours with many processes and a fault each minute: is anything wrong, and does anything grow?"""
+"""Hours with many processes and a fault each minute: is anything wrong, and does anything grow?
+
+Each minute is printed with what was seen by then: of a run that is ended from outside the last line counts.
+"""
 
 from __future__ import annotations
 
@@ -58,6 +61,7 @@ def soak(hours: float, seed: str, honest: int, over: threading.Event) -> Row:
             seen.wrong = [f"{name}: {each}" for each in seen.wrong]
             total.add(seen)
             total.calm.clear()  # of a soak the hours count
+            total.more = 0
             if place.pid != pid:
                 total.wrong.append("it did not live through it")
                 break
@@ -65,7 +69,8 @@ def soak(hours: float, seed: str, honest: int, over: threading.Event) -> Row:
             at, size = (time.monotonic() - began) / 3600, memory(pid)
             samples.append((at, size, open_))
             warm_at = at if first else max(warm_at, WARM * hours)
-            print(f"{at * 60:.0f} min, {name}: {size / 2**20:.1f} MB, {open_} open", flush=True)
+            so_far = f"{at * 60:.0f} min, {name}: {size / 2**20:.1f} MB, {open_} open; {figures(total)}"
+            print(so_far, *seen.wrong, sep="\n  ", flush=True)
     warm = [each for each in samples if each[0] >= warm_at] or samples
     times, sizes, _ = zip(*warm, strict=True)
     slope = linear_regression(times, sizes).slope if len(warm) > 2 else 0.0
@@ -74,7 +79,6 @@ def soak(hours: float, seed: str, honest: int, over: threading.Event) -> Row:
         total.wrong.append(f"memory grows by {slope / 2**20:.1f} MB an hour")
     if most > DESCRIPTORS_MAX:
         total.wrong.append(f"{most} descriptors more")
-    total.more = 0
     grown = f"after the first {warm_at * 60:.0f} min {slope / 2**20:+.2f} MB an hour"
     grown += f", at most {most} descriptors more"
     return Row("soak", total, figure=f"{(time.monotonic() - began) / 60:.0f} min: {figures(total)}; {grown}")

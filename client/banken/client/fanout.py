@@ -128,8 +128,8 @@ class Destination:
             self.denied = True
             self.stop_monitor()
             log.warning(
-                "%s does not let this process in: the key %r is not allowed there, or the server has another key "
-                "than its file says; it is tried again",
+                "%s does not let this process in: the key %r is not allowed there, the server has another key than "
+                "its file says, or it is too busy to answer; it is tried again",
                 self.address.text, key.name,
             )  # fmt: skip
 

@@ -41,8 +41,8 @@ CLOSE_S = 1.0
 _WORDS = {
     "reached": "{} takes the feeds of {}",
     "away": "{} has not taken the feeds of {} for {:g} s: it does not answer; it is tried again and again",
-    "denied": "{} does not let this supervisor in: its key is not allowed there, or that server has another key "
-    "than the key's file says; {} is not watched there meanwhile",
+    "denied": "{} does not let this supervisor in: its key is not allowed there, that server has another key than "
+    "the key's file says, or it is too busy to answer; {} is not watched there meanwhile",
     "refused": "{} refuses the feeds of {}: this supervisor's key may not feed that name, which is not watched "
     "there; `banken keys allow` and `banken reload` there change that, or `name` in [upward] here",
 }

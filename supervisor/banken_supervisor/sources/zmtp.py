@@ -19,6 +19,9 @@ CONTEXT_MAX = 16
 
 _MORE, _LONG, _COMMAND = 1, 2, 4
 
+_SHORT_MAX = 2 + 255
+"""Bytes of the longest frame whose size is one byte."""
+
 
 class ProtocolError(Exception):
     """A peer does not keep to the protocol. The text says what it did."""
@@ -95,22 +98,20 @@ class Incoming:
             if not self.is_ready:
                 self._rest = data
                 return
+        whole, in_parts = end - _SHORT_MAX, self._in_parts
         while start < end:
-            if data[start] or self._in_parts:
+            if data[start] or in_parts:
                 after = self._unusual(data, start, messages)
                 if after < 0:
                     break
-                start = after
+                start, in_parts = after, self._in_parts
+            elif start > whole and (start + 1 == end or start + 2 + data[start + 1] > end):
+                break
             else:
                 # A short message of one part, as nearly all are.
                 body = start + 2
-                if body > end:
-                    break
-                after = body + data[start + 1]
-                if after > end:
-                    break
-                add(data[body:after])
-                start = after
+                start = body + data[start + 1]
+                add(data[body:start])
         self._rest = data[start:]
 
     def _handshake(self, data: bytes) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from banken.protocol.incidents import Cause
-from banken.protocol.messages import Feeders
+from banken.protocol.messages import Feeders, Kind
 from banken_supervisor.engine.states import State
 from engine_kit import opened
 from restart_kit import ALICE, BOB, TEN, House
@@ -45,3 +47,45 @@ def test_after_a_restart_too_one_that_fed_once_is_not_judged_by_itself() -> None
     assert (house.state(), opened(house)) == (State.ALIVE, [])
     house.run(11.0)
     assert opened(house) == [("w", Cause.TIMEOUT, ALICE.pid)]
+
+
+def test_after_a_restart_each_has_its_own_extension_and_none_a_longer_one() -> None:
+    house = House()
+    for who in (ALICE, BOB) * 2:
+        house.feed(who=who, declared=EACH)
+    house.say(Kind.EXTEND, "w", 40.0, who=ALICE)
+    house.say(Kind.EXTEND, "w", 400.0, who=BOB)
+    house.crash(5.0)
+    house.run(30.0)
+    assert opened(house) == []
+    house.run(10.0)
+    assert opened(house) == [("w", Cause.TIMEOUT, ALICE.pid)]
+
+
+@pytest.mark.parametrize("kind", [Kind.DECLARE, Kind.FEED])
+def test_after_a_restart_a_process_that_was_not_heard_often_yet_releases_its_part(kind: Kind) -> None:
+    """The other ones are watched on, also where none of them was heard more often."""
+    for times in (1, 2):
+        house = House()
+        for _ in range(times):
+            house.feed(who=BOB, declared=EACH)
+        house.say(kind, "w", declared=EACH)
+        house.crash(1.0)
+        house.say(Kind.RELEASE, "w")
+        assert house.engine.admission.refused == {}
+        house.run(13.0)
+        assert opened(house) == [("w", Cause.TIMEOUT, BOB.pid)]
+
+
+def test_a_process_that_declared_the_name_is_judged_by_itself_from_its_second_feed_on_after_a_restart_too() -> None:
+    house = House()
+    for _ in range(2):
+        house.feed(who=BOB, declared=EACH)
+    house.say(Kind.DECLARE, "w", declared=EACH)
+    house.crash(1.0)
+    for then in ([], [("w", Cause.TIMEOUT, ALICE.pid)]):
+        house.feed(declared=EACH)
+        for _ in range(60):
+            house.run(1.0)
+            house.feed(who=BOB, declared=EACH)
+        assert opened(house) == then

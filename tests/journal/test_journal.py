@@ -15,7 +15,7 @@ from journal_kit import NOW, WAIT, Opening, dump, opened, until, write
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, Exit, Feeders, Kind, ProcessIdentity
 from banken_supervisor.engine.policy import By
-from banken_supervisor.engine.snapshot import NumbersHeard
+from banken_supervisor.engine.snapshot import NumbersHeard, PastMember
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal import (
     Cleared,
@@ -75,20 +75,20 @@ def test_a_process_without_a_nonce_comes_back(path: str) -> None:
     owner, member = ProcessIdentity(b"bootboot", 4711, 99, b""), ProcessIdentity(b"bootboot", 4712, 100, b"nonc")
     record = Declared(
         "w", Declaration(2.5), 0.0, owner, State.PAUSED, NOW + 60, by=By.OPERATOR, changed=NOW,
-        members=(member, owner),
+        members=(PastMember(member, 1), PastMember(owner)),
     )  # fmt: skip
     write(path, record)
     left = restore(path)
     assert (left.registry, left.problems) == ([record], [])
 
 
-@pytest.mark.parametrize("extended", [None, (), (0,), (0, 1)])
-def test_which_processes_are_extended_comes_back(path: str, extended: tuple[int, ...] | None) -> None:
+@pytest.mark.parametrize("extended", [None, (), ((0, 0.0),), ((0, 1e9), (1, 0.1))])
+def test_which_processes_are_extended_comes_back(path: str, extended: tuple[tuple[int, float], ...] | None) -> None:
     """None of them is not the same as no word of it, which means all."""
-    members = tuple(ProcessIdentity(b"bootboot", pid, 99, b"nonc") for pid in (1, 2))
+    members = tuple(PastMember(ProcessIdentity(b"bootboot", 1 + each, 99, b"nonc"), each) for each in range(3))
     record = Declared(
-        "w", Declaration(2.5, feeders=Feeders.EACH), 0.0, members[0], State.ALIVE, NOW + 60, changed=NOW,
-        members=members, extended=None if extended is None else tuple(members[each] for each in extended),
+        "w", Declaration(2.5, feeders=Feeders.EACH), 0.0, members[0].process, State.ALIVE, NOW + 60, changed=NOW,
+        members=members, extended=extended and tuple((members[each].process, by) for each, by in extended),
     )  # fmt: skip
     write(path, record)
     left = restore(path)

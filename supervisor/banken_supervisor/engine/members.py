@@ -13,7 +13,7 @@ has, until its own next feed.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from math import inf
 
 from banken.protocol.incidents import Cause
@@ -78,7 +78,7 @@ def make_room(record: Record, most: int, lose: Callable[[ProcessIdentity], None]
 
 
 def note(record: Record, process: ProcessIdentity, kind: Kind, now: float) -> bool:
-    """A process says something that makes it a member. Whether it is new, or is judged by itself from now on."""
+    """A process says something that makes it a member. Whether what is kept of it over a restart is new."""
     details = record.detailed()
     if details.members is None:
         details.members = {}
@@ -86,19 +86,19 @@ def note(record: Record, process: ProcessIdentity, kind: Kind, now: float) -> bo
     if found is not None:
         if kind is not Kind.DECLARE:
             found.words += 1
-            return found.words == JOINS_AFTER
+            return found.words <= JOINS_AFTER
         return False
     kept = None if record.feed_times is None else deque[float](maxlen=record.feed_times.maxlen)
     details.members[process] = Member(record.name, process, now, kept, int(kind is not Kind.DECLARE))
     return True
 
 
-def bring_back(record: Record, process: ProcessIdentity) -> None:
-    """It was one before a restart, and is judged on."""
+def bring_back(record: Record, process: ProcessIdentity, words: int) -> None:
+    """It was one before a restart. ``words``: how often it was heard."""
     details = record.detailed()
     if details.members is None:
         details.members = {}
-    details.members[process] = Member(record.name, process, record.fed_at, None, JOINS_AFTER)
+    details.members[process] = Member(record.name, process, record.fed_at, None, words)
 
 
 def is_of_another(record: Record, member: Member | None, *, is_held: bool = False) -> bool:
@@ -213,11 +213,12 @@ def extend(record: Record, until: float | None, *, shortens: bool = True) -> Non
             one.extended_until = until
 
 
-def end_extensions(record: Record, but: Collection[ProcessIdentity]) -> None:
-    """Of all processes but these."""
+def shorten_extensions(record: Record, by: Mapping[ProcessIdentity, float]) -> None:
+    """That of each process ends so many seconds before the record's; of one that is not among them at once."""
+    until = record.detailed().extended_until
     for process, member in (record.detailed().members or {}).items():
-        if process not in but:
-            member.extended_until = None
+        earlier = by.get(process)
+        member.extended_until = None if until is None or earlier is None else until - earlier
     show_first(record)
 
 

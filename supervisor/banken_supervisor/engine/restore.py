@@ -177,8 +177,8 @@ class Restore:
         if checkpoint.owner is not None:
             table.set_owner(record, table.share(checkpoint.owner), out)
         several = record.declaration.feeders is not Feeders.LATEST
-        for process in (checkpoint.members or ()) if several else ():
-            members.bring_back(record, table.share(process))
+        for process, words in (checkpoint.members or ()) if several else ():
+            members.bring_back(record, table.share(process), words)
             if process != checkpoint.owner:
                 table.watch_end(record, table.share(process), out)
         if checkpoint.program is not None and self._is_program(checkpoint.program):
@@ -212,7 +212,7 @@ class Restore:
             record.details.new_feeder = True  # the gap until the first feed is the supervisor's
         members.start_again(record, record.fed_at)
         if checkpoint.extended is not None:
-            members.end_extensions(record, checkpoint.extended)
+            members.shorten_extensions(record, dict(checkpoint.extended))
         if open_ is not None and record.details is not None:
             record.details.extended_until = None  # the verdict has ended that of the process that it is about
         table.arm(record)

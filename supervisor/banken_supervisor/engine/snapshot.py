@@ -19,7 +19,7 @@ from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, Feeders, Kind, ProcessIdentity
 from banken_supervisor.engine.members import extended_until
 from banken_supervisor.engine.policy import By, Window
-from banken_supervisor.engine.record import Record
+from banken_supervisor.engine.record import JOINS_AFTER, Record
 from banken_supervisor.engine.states import State
 
 DUE_PER_SECOND = 1_000
@@ -44,6 +44,18 @@ NumbersHeard: TypeAlias = tuple[tuple[tuple[ProcessIdentity, Kind], int], ...]
 """By process and matter: the highest number of a word of it."""
 
 
+class PastMember(NamedTuple):
+    """One of several processes that feed a watchdog."""
+
+    process: ProcessIdentity
+    words: int = JOINS_AFTER
+    """how often it was heard, up to ``JOINS_AFTER``"""
+
+
+Extensions: TypeAlias = tuple[tuple[ProcessIdentity, float], ...]
+"""By process: how many seconds its extension ends before the longest one of its watchdog."""
+
+
 class Checkpoint(NamedTuple):
     """One watchdog as it is kept."""
 
@@ -65,14 +77,14 @@ class Checkpoint(NamedTuple):
     """the program that had started its owner or, of one without owner, that it waits for (on_purpose.py)"""
     incidents: int
     """how many were opened so far"""
-    members: tuple[ProcessIdentity, ...] | None = None
-    """where several processes may feed it: those that are judged by themselves, or make the pool"""
+    members: tuple[PastMember, ...] | None = None
+    """where several processes may feed it: which do"""
     proved: bool = True
     """whether each of these processes said itself that it is this one; the caller's to set"""
     is_check: bool = False
     """nothing fed it but the runs of a check"""
-    extended: tuple[ProcessIdentity, ...] | None = None
-    """which of its members are extended; None: all, if it is"""
+    extended: Extensions | None = None
+    """which of its members are extended; None: all, if it is, as long as it"""
     unfed: bool = False
     """it is paused, and has its grace after the pause: see ``Details.unfed``"""
     heard: NumbersHeard | None = None
@@ -81,7 +93,7 @@ class Checkpoint(NamedTuple):
     @property
     def processes(self) -> tuple[ProcessIdentity, ...]:
         """Its owner and its members."""
-        return (*(() if self.owner is None else (self.owner,)), *(self.members or ()))
+        return (*(() if self.owner is None else (self.owner,)), *(each.process for each in self.members or ()))
 
 
 class PastRun(NamedTuple):
@@ -170,15 +182,12 @@ def checkpoint(record: Record, program: str | None, now: float) -> Checkpoint | 
         elif (until := extended_until(record)) is not None:
             left = until - now
         if details.members:
-            # Of those that are judged by themselves: the others are not, after a restart either.
-            is_each = record.declaration.feeders is Feeders.EACH
-            members = tuple(
-                process
-                for process, each in details.members.items()
-                if (each.joined if is_each else each.words) and process not in leaving
-            )
+            found = [each for each in details.members.values() if each.process not in leaving]
+            members = tuple(PastMember(each.process, min(each.words, JOINS_AFTER)) for each in found)
             if left is not None and record.state is not State.PAUSED:
-                extended = tuple(each for each in members if details.members[each].extended_until is not None)
+                until = left + now
+                ends = [(each.process, each.extended_until) for each in found]
+                extended = tuple((process, until - its) for process, its in ends if its is not None)
     return Checkpoint(
         record.name, record.declaration, record.resolution, record.owner, record.state, left, record.by,
         awaited, maintained, record.stopped_with if record.owner is None else program, incidents, members,

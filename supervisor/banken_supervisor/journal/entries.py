@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Declaration, ProcessIdentity
 from banken_supervisor.engine.policy import By
-from banken_supervisor.engine.snapshot import NumbersHeard
+from banken_supervisor.engine.snapshot import Extensions, NumbersHeard, PastMember
 from banken_supervisor.engine.states import State
 from banken_supervisor.journal.values import unsqueeze
 
@@ -55,14 +55,15 @@ class Declared:
     """which started its owner or, of one without owner, that it waits for"""
     incidents: int = 0
     """how many were opened so far"""
-    members: tuple[ProcessIdentity, ...] | None = None
+    members: tuple[PastMember, ...] | None = None
     """where several processes may feed it: which do"""
     proved: bool = True
     """whether each of these processes said itself that it is this one"""
     is_check: bool = False
     """nothing fed it but the runs of a check"""
-    extended: tuple[ProcessIdentity, ...] | None = None
-    """where several processes may feed it, and one is extended: which are; None: all"""
+    extended: Extensions | None = None
+    """where several processes may feed it, and one is extended: which are, and how many seconds each ends before
+    the longest one; None: all"""
     unfed: bool = False
     """it is paused, and has its grace after the pause"""
     heard: NumbersHeard | None = None

@@ -16,7 +16,8 @@ from banken.protocol.answers import NUMBER_MAX
 from banken.protocol.codec import read_identity
 from banken.protocol.limits import NONCE_SIZE, PROGRESS_MAX
 from banken.protocol.messages import Declaration, Kind, ProcessIdentity, declare
-from banken_supervisor.engine.snapshot import NumbersHeard
+from banken_supervisor.engine.record import JOINS_AFTER
+from banken_supervisor.engine.snapshot import Extensions, NumbersHeard, PastMember
 from banken_supervisor.text import sanitize
 
 ID_MAX = 128
@@ -128,14 +129,28 @@ def parse_owner(written: str) -> ProcessIdentity:
     return owner._replace(nonce=said)
 
 
-def owners_text(owners: tuple[ProcessIdentity, ...]) -> str:
-    """Several of them."""
-    return " ".join(map(owner_text, owners))
+def members_text(members: tuple[PastMember, ...]) -> str:
+    """The processes of one watchdog, and how often each was heard where that is not often enough yet."""
+    return " ".join(
+        owner_text(who) if words >= JOINS_AFTER else f"{owner_text(who)}={count(words)}" for who, words in members
+    )
 
 
-def parse_owners(written: str) -> tuple[ProcessIdentity, ...]:
-    """What ``owners_text`` wrote."""
-    return tuple(map(parse_owner, written.split()))
+def parse_members(written: str) -> tuple[PastMember, ...]:
+    """What ``members_text`` wrote."""
+    parts = [each.partition("=") for each in written.split()]
+    return tuple(PastMember(parse_owner(who), int(words or JOINS_AFTER)) for who, _, words in parts)
+
+
+def extensions_text(extended: Extensions) -> str:
+    """Which of them are extended, and how many seconds each ends before the longest one."""
+    return " ".join(f"{owner_text(who)}={seconds(earlier)!r}" for who, earlier in extended)
+
+
+def parse_extensions(written: str) -> Extensions:
+    """What ``extensions_text`` wrote."""
+    parts = [each.partition("=") for each in written.split()]
+    return tuple((parse_owner(who), a_number(float(earlier or 0.0))) for who, _, earlier in parts)
 
 
 def numbers_text(heard: NumbersHeard) -> str:

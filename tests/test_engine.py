@@ -8,7 +8,7 @@ import pytest
 
 from banken.protocol.codec import encode
 from banken.protocol.incidents import Cause
-from banken.protocol.messages import Declaration, Kind, Message
+from banken.protocol.messages import Declaration, Feeders, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.effects import Event, EventType, RunCallback
 from banken_supervisor.engine.states import State
 from engine_kit import ALICE, BOB, TEN, Bench, counted_bench, opened
@@ -194,6 +194,38 @@ def test_an_extension_runs_out(bench: Bench) -> None:
     assert bench.state() is State.ALIVE
     bench.say(Kind.EXTEND, "w", 30.0)
     bench.jump(30.1)
+    assert bench.state() is State.EXPIRED
+
+
+@pytest.mark.parametrize("feeders", Feeders)
+@pytest.mark.parametrize("who", [ALICE, None])
+def test_a_shorter_extension_counts_from_when_it_is_said(
+    bench: Bench, feeders: Feeders, who: ProcessIdentity | None
+) -> None:
+    """Its worker needs less time than it had thought, and hangs then. So it is where an operator says it."""
+    for _ in range(2):
+        bench.feed(declaration=TEN._replace(feeders=feeders))
+    bench.say(Kind.EXTEND, "w", 3600.0, who=who)
+    bench.jump(10.0)
+    bench.say(Kind.EXTEND, "w", 30.0, who=who)
+    bench.jump(29.9)
+    assert bench.state() is State.ALIVE
+    bench.jump(0.2)
+    assert bench.state() is State.EXPIRED
+
+
+@pytest.mark.parametrize("feeders", Feeders)
+def test_what_says_that_it_ends_has_no_extension(bench: Bench, feeders: Feeders) -> None:
+    """It has the time to end, and hangs in it."""
+    bench.engine.processes.tells_end = lambda process: True
+    for _ in range(2):
+        bench.feed(declaration=TEN._replace(feeders=feeders))
+    bench.say(Kind.EXTEND, "w", 3600.0)
+    bench.jump(10.0)
+    bench.say(Kind.LEAVING, "w", None)
+    bench.jump(9.9)
+    assert bench.state() is State.ALIVE
+    bench.jump(0.2)
     assert bench.state() is State.EXPIRED
 
 

@@ -211,6 +211,7 @@ def extend(record: Record, until: float | None, *, shortens: bool = True) -> Non
     for one in (details, *((details.members or {}).values() if is_each else ())):
         if shortens or until is None or one.extended_until is None or one.extended_until < until:
             one.extended_until = until
+    show_first(record)
 
 
 def shorten_extensions(record: Record, by: Mapping[ProcessIdentity, float]) -> None:
@@ -282,10 +283,14 @@ def drop_ended(details: Details) -> None:
 
 
 def show_first(record: Record) -> None:
-    """Show the process that is due first. Where none is judged by itself, the last feed of any of them counts."""
+    """Show the process that is due first. Where none is judged by itself, the last feed of any of them counts. A
+    pause that ended while no supervisor ran waits for the word of each."""
     details = record.details
     if details is None or not details.members or record.declaration.feeders is not Feeders.EACH:
         return
+    if record.state is State.PAUSED:
+        joined = (member.allowed for member in details.members.values() if member.joined)
+        details.allowed = max(joined, default=details.allowed)
     if record.state is not State.ALIVE:
         return
     limit = record.declaration.timeout + record.resolution

@@ -160,4 +160,5 @@ class MessageKinds:
             else:  # it is this one that the record shows
                 record.detailed().extended_until = now + message.args[0]
             self._table.mark_changed(record)
+            self._table.arm(record)  # it may be shorter than the one before
             out.append(Event(EventType.EXTENDED, record.name, {"seconds": message.args[0]}))

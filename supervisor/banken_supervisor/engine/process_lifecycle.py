@@ -122,6 +122,7 @@ class ProcessLifecycle:
         be known; it has the time to end, however short its timeout is."""
         details = record.detailed()
         details.leaving = {**(details.leaving or {}), process: why}
+        self._table.mark_changed(record)
         if self._on_purpose.is_down(self._table.program_of(process)):
             if why is not None:
                 out.append(Event(EventType.FAILED, record.name, {"reason": why}))
@@ -137,11 +138,11 @@ class ProcessLifecycle:
             others = () if details.members is None else details.members.keys() - details.leaving.keys()
             if member is None or (record.declaration.feeders is Feeders.ANY and not others):
                 details.extended_until = until
-                self._table.mark_changed(record)
+                self._table.arm(record)
             elif record.declaration.feeders is Feeders.EACH and record.state is State.ALIVE:
-                details.work_due = until  # it is this one that the record shows
+                details.work_due, details.extended_until = until, None  # it is this one that the record shows
         elif (member := member_of(record, process)) is not None and is_of_another(record, member):
-            member.work_due = now + max(record.declaration.timeout, LEAVING_S)
+            member.work_due, member.extended_until = now + max(record.declaration.timeout, LEAVING_S), None
 
     def released(self, record: Record, process: ProcessIdentity | None, now: float, out: list[Effect]) -> None:
         """Watch it no longer; ``process`` says so, None: an operator does.
@@ -231,8 +232,7 @@ class ProcessLifecycle:
         if details.open_incident is not None:
             details.open_incident.death = None
         if details.exited_how is not None:
-            details.exited_how = None
-            details.exited_at = details.exited_at if details.ended else None
+            details.exited_how, details.exited_at = None, details.exited_at if details.ended else None
 
     def replaced(self, record: Record, process: ProcessIdentity, out: list[Effect]) -> None:
         """Another process has the name now, and not this one: an end that is not judged yet is no incident any

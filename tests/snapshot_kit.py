@@ -40,7 +40,7 @@ class Shelf:
         for name in list(engine.table.changed):
             del engine.table.changed[name]
             record = engine.get(name)
-            kept = None if record is None else checkpoint(record, engine.table.program_of(record.owner), now)
+            kept = None if record is None else checkpoint(record, engine.table.program_of, now)
             if record is not None and kept is not None:
                 self.registry[name] = kept, wall
                 if is_long(record):

@@ -11,6 +11,7 @@ from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.process_lifecycle import GONE
 from banken_supervisor.engine.snapshot import RETURN_S
 from banken_supervisor.engine.states import State
+from engine_kit import opened
 from restart_kit import ALICE, BOB, House, said
 
 CAROL = ProcessIdentity(b"bootboot", 300, 3000, b"cccc")
@@ -125,3 +126,41 @@ def test_after_a_restart_a_pause_in_the_incident_of_one_that_ended_does_not_tell
         house.run(1.0)
     house.feed(who=BOB, declared=EACH)
     assert "expired" not in [what for what, _ in said(house.out)]
+
+
+@pytest.mark.parametrize("feeders", Feeders)
+@pytest.mark.parametrize("pauses", [False, True])
+def test_what_said_that_it_ends_has_ended_in_order(feeders: Feeders, pauses: bool) -> None:
+    """The supervisor was restarted while it ended. Whoever starts in its place is watched as before."""
+    house = House()
+    house.engine.processes.tells_end = lambda process: True
+    for _ in range(2):
+        house.feed(declared=EACH._replace(feeders=feeders))
+    if pauses:
+        house.say(Kind.PAUSE, "w", 5.0, who=None)
+    house.say(Kind.LEAVING, "w", None)
+    house.crash()
+    house.engine.processes.gone(ALICE, house.now)
+    house.run(60.0)
+    assert said(house.out) == []
+
+
+@pytest.mark.parametrize("pauses", [False, True])
+def test_one_of_several_that_said_that_it_ends_has_ended_in_order(pauses: bool) -> None:
+    """The others are judged on."""
+    house = House()
+    house.engine.processes.tells_end = lambda process: True
+    for who in (CAROL, BOB, ALICE) * 2:
+        house.feed(who=who, declared=EACH)
+    if pauses:
+        house.say(Kind.PAUSE, "w", 5.0, who=None)
+    house.say(Kind.LEAVING, "w", None)
+    house.crash()
+    house.engine.processes.gone(ALICE, house.now)
+    for _ in range(9):
+        house.feed(who=BOB, declared=EACH)
+        house.run(1.0)
+    assert opened(house) == []
+    house.feed(who=BOB, declared=EACH)
+    house.run(8.0)
+    assert opened(house) == [("w", "timeout", CAROL.pid)]

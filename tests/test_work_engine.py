@@ -142,7 +142,7 @@ def test_after_a_restart_of_the_supervisor_idle_has_a_timeout_until_it_is_said_a
     work(bench, None)
     record = bench.engine.get("w")
     assert record is not None
-    kept = checkpoint(record, None, bench.now)
+    kept = checkpoint(record, bench.engine.table.program_of, bench.now)
     assert kept is not None
     assert (kept.state, kept.left) == (State.ALIVE, None)
 

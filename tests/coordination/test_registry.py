@@ -196,7 +196,7 @@ def test_what_a_former_run_has_left_is_no_word_of_a_worker() -> None:
     before = Member()
     for name in ("heard", "released", "forgotten"):
         before.feed(name, declaration=DECLARED)
-    left = [checkpoint(record, None, before.now) for record in before.engine.table]
+    left = [checkpoint(record, before.engine.table.program_of, before.now) for record in before.engine.table]
     other = Member()
     other.engine.registry.is_whole = True
     other.feed("heard", declaration=DECLARED)
@@ -217,7 +217,11 @@ def test_what_a_former_run_has_left_is_no_word_of_a_worker() -> None:
 def test_two_that_were_both_away_leave_each_other_what_they_have() -> None:
     """Neither has heard the worker since: both judge it, by what they had."""
     before = fed()
-    left = [each for record in before.engine.table if (each := checkpoint(record, None, before.now)) is not None]
+    left = [
+        each
+        for record in before.engine.table
+        if (each := checkpoint(record, before.engine.table.program_of, before.now)) is not None
+    ]
     one, two = Member(Snapshot(left)), Member(Snapshot(left))
     one.engine.registry.is_whole = True  # it leads
     two.engine.registry.begin()

@@ -9,7 +9,7 @@ There is no clock in here: what the journal has in wall-clock time comes in as a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import inf
@@ -161,17 +161,22 @@ class Snapshot:
     """seconds since the host started"""
 
 
-def checkpoint(record: Record, program: str | None, now: float) -> Checkpoint | None:
-    """What is to be kept of this one; None: nothing. The config makes it (of a group only a pause is kept),
-    or its process is ending. ``program``: of its owner."""
-    details = record.details
+def checkpoint(
+    record: Record, program_of: Callable[[ProcessIdentity | None], str | None], now: float
+) -> Checkpoint | None:
+    """What is to be kept of this one; None: nothing. The config makes it (of a group only a pause is kept), or its
+    processes are ending: by the next start they have ended. ``program_of``: the program that started a process."""
+    details, owner = record.details, record.owner
     left, maintained, incidents, members, extended, unfed, heard = None, False, 0, None, None, False, None
     # Where the config has the group no longer, nothing waits for a first feed.
     awaited = record.awaited and not record.is_group
     if details is not None:
-        leaving = details.leaving or {}
-        if record.owner in leaving and not details.members:
-            return None  # by the next start it has ended
+        leaving = {} if record.is_down else details.leaving or {}  # an incident goes on, with whom it is about
+        found = [each for each in (details.members or {}).values() if each.process not in leaving]
+        if owner in leaving:
+            if not found:
+                return None
+            owner = found[-1].process
         incidents = details.incidents
         heard = tuple(details.heard.items()) if details.heard else None
         if record.is_group and record.state is not State.PAUSED:
@@ -182,15 +187,14 @@ def checkpoint(record: Record, program: str | None, now: float) -> Checkpoint | 
         elif (until := extended_until(record)) is not None:
             left = until - now
         if details.members:
-            found = [each for each in details.members.values() if each.process not in leaving]
             members = tuple(PastMember(each.process, min(each.words, JOINS_AFTER)) for each in found)
             if left is not None and record.state is not State.PAUSED:
                 until = left + now
                 ends = [(each.process, each.extended_until) for each in found]
                 extended = tuple((process, until - its) for process, its in ends if its is not None)
     return Checkpoint(
-        record.name, record.declaration, record.resolution, record.owner, record.state, left, record.by,
-        awaited, maintained, record.stopped_with if record.owner is None else program, incidents, members,
+        record.name, record.declaration, record.resolution, owner, record.state, left, record.by,
+        awaited, maintained, record.stopped_with if owner is None else program_of(owner), incidents, members,
         is_check=record.is_check, extended=extended, unfed=unfed, heard=heard,
     )  # fmt: skip
 

@@ -224,7 +224,7 @@ class Checkpoints:
         record = self._engine.get(name)
         if record is None:
             return Released(name)
-        saved = checkpoint(record, self._engine.table.program_of(record.owner), self._driver.now)
+        saved = checkpoint(record, self._engine.table.program_of, self._driver.now)
         if saved is None:
             return Released(name)
         if is_long(record):

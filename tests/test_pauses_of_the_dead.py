@@ -385,3 +385,49 @@ def test_a_program_that_is_adopted_lives_although_one_of_its_workers_died() -> N
     house.say(Kind.PAUSE, "w", PAUSE_S, who=None)
     house.forget()
     assert ("expired", "w") not in said(house.run(PAUSE_S + 5.0))
+
+
+@pytest.mark.parametrize("feeders", Feeders)
+def test_so_it_is_where_its_last_word_is_read_after_its_end_was_noticed(feeders: Feeders) -> None:
+    """It says that it failed, and ends."""
+    bench = worker(feeders)
+    bench.engine.processes.exited(ALICE, bench.now, bench.out, -11)
+    bench.say(Kind.FAIL, "w", "no disk")
+    bench.jump(0.1)
+    assert [each["status"] for each in told(bench, "exited")] == [-11]
+    pause(bench)
+    assert after(bench) == [SIGSEGV]
+
+
+def test_so_it_is_where_the_last_word_of_a_program_is_read_after_its_end_was_noticed() -> None:
+    bench = worker()
+    bench.engine.processes.program_ended("w", "exit status 3", bench.now)
+    bench.say(Kind.FAIL, "w", "no disk")
+    bench.jump(0.1)
+    pause(bench)
+    assert after(bench) == [(Cause.EXITED, "exit status 3")]
+
+
+def test_a_process_that_ended_just_before_its_program_has_ended() -> None:
+    """It is none of the program's processes any more: another one's feed is heard."""
+    bench = Bench()
+    bench.engine.processes.is_program = lambda name: name == "w"
+    feeds(bench, ALICE, BOB, declaration=EACH)
+    bench.engine.processes.exited(ALICE, bench.now, bench.out, -11)
+    bench.engine.processes.program_ended("w", "exit status 3", bench.now)
+    bench.jump(0.1)
+    assert [(each["cause"], each["reason"]) for each in told(bench, "expired")] == [("exited", "exit status 3")]
+    bench.feed(who=BOB, declaration=EACH)
+    assert bench.state() is State.ALIVE
+
+
+def test_an_end_that_is_not_judged_yet_outlives_the_failure_of_another_process() -> None:
+    """That one feeds again at once."""
+    bench = Bench()
+    feeds(bench, ALICE, BOB, declaration=EACH)
+    bench.engine.processes.exited(ALICE, bench.now, bench.out, -11)
+    bench.say(Kind.FAIL, "w", "no disk", who=BOB)
+    bench.feed(who=BOB)
+    assert bench.state() is State.ALIVE
+    bench.jump(0.1)
+    assert opened(bench) == [("w", Cause.FAILED, BOB.pid), ("w", Cause.EXITED, ALICE.pid)]

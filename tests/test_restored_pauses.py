@@ -426,3 +426,18 @@ def test_who_comes_in_a_pause_of_a_restart_ago_is_judged_after_it() -> None:
     assert made.state() is State.ALIVE
     assert said(made.run(8.0)) == []
     assert "expired" in [what for what, _ in said(made.run(2.0))]
+
+
+def test_a_new_process_of_a_program_ends_a_pause_that_was_over() -> None:
+    """It was over before the restart, and nothing is waited for that the former process may have to say."""
+    made = House()
+    made.programs["w"] = Policy(Declaration(100.0, 1000.0, 20.0))
+    made.crash(1.0)
+    made.feed()
+    made.say(Kind.PAUSE, "w", 5.0, who=None)
+    made.crash(10.0)
+    made.run(0.5)
+    assert made.state() is State.PAUSED
+    made.engine.processes.restarted("w", made.now, made.out)
+    made.run(0.5)
+    assert made.state() is State.ALIVE

@@ -229,11 +229,13 @@ class Engine:
             self._declarations.update(record, message, out)
         if record.declaration.feeders is not feeders:  # whether it may feed was asked by the former word
             frame, member = None, members.member_of(record, message.identity)
+        former, was_down = record.owner, record.is_down and record.declaration.feeders is not Feeders.LATEST
         if member is not None and record.declaration.feeders is Feeders.EACH:
-            if not (is_aside and record.is_down):
+            if kind in members.PROOFS or not record.is_down:
                 members.show(record, member)
-        elif member is not None and kind in members.PROOFS:
-            record.owner = member.process  # whoever fed it last is looked at after a verdict
+        elif member is not None and (kind in members.PROOFS or (kind is Kind.FAIL and not record.is_down)):
+            record.owner = member.process  # it is looked at after a verdict
+        is_left = former is not None and former != record.owner and members.member_of(record, former) is None
         if record.state is State.WAITING and record.declaration.grace != grace:
             # Another grace counts from its own declaration, or from where a restart has it begin. It is armed.
             record.fed_at = max(record.fed_at, now)
@@ -241,8 +243,14 @@ class Engine:
                 member.fed_at = record.fed_at
         if kind is not Kind.DECLARE:  # the watchdog is known by now; a declaration is no feed
             self._messages.take(record, message, now, out)
+            if was_down and record.is_down and kind in members.PROOFS:
+                if member is not None:
+                    members.keep(record, member)
+                record.owner, is_left = former, False  # its incident goes on
         elif unannounced and (record.state is State.WAITING or record.state is State.PAUSED):
             self.processes.reborn(record, now, out)  # its grace begins now
+        if is_left and former is not None:  # it was none of the members any more
+            self.table.lose(former)
         alone = member is None or record.declaration.feeders is not Feeders.EACH
         if kind is Kind.FEED and frame is not None and record.state is State.ALIVE and not decoded_always(record):
             if alone:

@@ -29,7 +29,7 @@ from banken_supervisor.engine.ladder import (
     step_after_reload,
     step_key,
 )
-from banken_supervisor.engine.members import drop_ended, member_of
+from banken_supervisor.engine.members import member_of
 from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.record import Details, OpenIncident, Record, deadline, feed_deadline, stalls_at
 from banken_supervisor.engine.repeat_pace import RepeatPace
@@ -107,12 +107,13 @@ class Incidents:
         if (member := member_of(record, record.owner)) is not None:
             member.extended_until, member.allowed = None, NOTHING_ALLOWED
             self._table.mark_changed(record)  # whom it is about is known after a restart, too
-        drop_ended(details)
-        details.exited_at = details.exited_how = details.stopped_with = details.back_by = None
+        death, details.exited_how = details.exited_how, None
+        details.exited_at = details.exited_at if details.ended else None  # that is looked at in the incident
+        details.stopped_with = details.back_by = None
         details.cause = cause
         incident = OpenIncident(
             claimed or self.new_id(), cause, now, 1, now + record.declaration.interval, reason,
-            failed_at=now if cause is Cause.FAILED else None, climbing_since=now,
+            death=death, failed_at=now if cause is Cause.FAILED else None, climbing_since=now,
         )  # fmt: skip
         details.incident = incident
         blamed = down(self._table, record, now)

@@ -18,7 +18,7 @@ from banken_supervisor.engine.last_feeds import is_silence_long
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.policy import NEVER
 from banken_supervisor.engine.record import Record
-from banken_supervisor.engine.states import Does, State, Trigger, transition
+from banken_supervisor.engine.states import RECOVERIES, Does, State, Trigger, transition
 from banken_supervisor.engine.table import Table
 
 MAINTENANCE = "maintenance"
@@ -69,8 +69,9 @@ class Lifecycle:
         if self.gate.held:
             self.gate.let_go(record, trigger, now, out)
         if line.ends is not None:
-            recovered = what.trigger is Trigger.FEED
-            self._incidents.close(record, what.how or line.ends, now, out, recovered=recovered)
+            how = what.how or line.ends
+            recovered = what.trigger is Trigger.FEED and how in RECOVERIES
+            self._incidents.close(record, how, now, out, recovered=recovered)
         self._table.move(record, line.state)
         self._does[line.does](record, what, now, out)
         if death is not None:  # nothing else would tell of it again: it is judged after the pause
@@ -125,8 +126,8 @@ class Lifecycle:
         if what.cause is Cause.NO_PROGRESS:
             members.show_mover(record)
         spent = self._incidents.open(record, what.cause, due, now, out, what.reason, what.incident)
-        if (incident := record.detailed().open_incident) is not None:
-            incident.death = what.death
+        if what.death is not None:
+            record.detailed().note_death(what.death)
         self._give_up_or_arm(spent, record, now, out)
 
     def _escalate(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
@@ -175,6 +176,7 @@ class Lifecycle:
     def _reborn_in_pause(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         self._note_unfed(record, is_unfed=True)
         record.detailed().allowed = NOTHING_ALLOWED  # that was for the former process; and the pause may be over
+        self._table.arm(record)
 
     def _note_unfed(self, record: Record, *, is_unfed: bool) -> None:
         details = record.detailed()

@@ -20,7 +20,7 @@ from banken.protocol.incidents import Cause
 from banken.protocol.limits import is_section
 from banken.protocol.messages import Feeders, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.allowance import NOTHING_ALLOWED
-from banken_supervisor.engine.record import ENDED, JOINS_AFTER, Details, Member, Record
+from banken_supervisor.engine.record import JOINS_AFTER, Member, Record
 from banken_supervisor.engine.states import State
 from banken_supervisor.engine.table import Table
 
@@ -239,7 +239,9 @@ def take_out(table: Table, record: Record, member: Member, now: float) -> None:
     if details.members is not None:
         details.members.pop(member.process, None)
         if not details.members:
-            record.owner = member.process  # the last one: its end is the name's
+            former, record.owner = record.owner, member.process  # the last one: its end is the name's
+            if former is not None and former != member.process:
+                table.lose(former)  # an incident was about it
         elif record.owner == member.process:
             _find_owner(table, record, details.members)
         if details.members:
@@ -264,22 +266,22 @@ def _find_owner(table: Table, record: Record, left: dict[ProcessIdentity, Member
 
 def drop(record: Record, member: Member, now: float) -> None:
     """``member`` of a record that is ALIVE, or PAUSED, belongs to it no more. Where none is left that is judged by
-    itself, the others have what they are allowed, from the last feed; where none is left at all, the name keeps
-    that."""
+    itself, the others have what they are allowed, from the last feed of all; where none is left at all, the name
+    keeps that."""
     details = record.detailed()
-    record.fed_at = now if member.work_due == inf else max(record.fed_at, member.fed_at)
+    left = (details.members or {}).values()
+    record.fed_at = (
+        now if member.work_due == inf else max(record.fed_at, member.fed_at, *(each.fed_at for each in left))
+    )
     details.work_due = details.scope = None
-    if details.members:
+    if left:
         details.extended_until = None
         details.extended_until = extended_until(record)
+        if not any(each.joined for each in left):
+            last = max(left, key=lambda each: each.work_due or -inf)
+            if (last.work_due or -inf) > record.fed_at + record.declaration.timeout:
+                details.work_due, details.scope = last.work_due, last.scope
     show_first(record)
-
-
-def drop_ended(details: Details) -> None:
-    """Those whose end was to be judged with others', while there is an incident now: nothing tells of it again."""
-    for process in details.ended or ():
-        if details.members and details.members.pop(process, None) is not None:
-            details.displace(process, ENDED)
 
 
 def show_first(record: Record) -> None:

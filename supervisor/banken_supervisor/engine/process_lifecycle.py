@@ -18,10 +18,10 @@ from banken_supervisor.engine.ended_by_ladder import was_ended_by_ladder
 from banken_supervisor.engine.exit_status import end_text
 from banken_supervisor.engine.heirs import hand_back, heir_of
 from banken_supervisor.engine.lifecycle import Lifecycle
-from banken_supervisor.engine.members import is_of_another, is_part_of, member_of, show_first, take_out
+from banken_supervisor.engine.members import is_of_another, is_part_of, member_of, show, show_first, take_out
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.on_purpose import OnPurpose
-from banken_supervisor.engine.record import ENDED, Details, Record
+from banken_supervisor.engine.record import ENDED, Details, Member, Record
 from banken_supervisor.engine.snapshot import RETURN_S
 from banken_supervisor.engine.states import State, Trigger
 from banken_supervisor.engine.table import Table
@@ -94,7 +94,7 @@ class ProcessLifecycle:
             self.exited(process, now, out)
 
     def judge_end(self, record: Record, due: float, now: float, out: list[Effect]) -> None:
-        """All that its processes sent before they ended has been read."""
+        """All that its processes sent before they ended has been read. One of them may have said that it failed."""
         details = record.detailed()
         how, ended = details.exited_how, details.ended or {}
         details.exited_at = details.exited_how = details.ended = None
@@ -105,8 +105,11 @@ class ProcessLifecycle:
                 self._open(record, Cause.EXITED, how, due, now, out, death=how)
                 if details.abandoned and record.state is State.EXPIRED:
                     self._lifecycle.apply(record, Occurrence(Trigger.GIVE_UP), now, out)
+            for member in filter(None, [member_of(record, each) for each in ended]):
+                details.displace(member.process, ENDED)
+                take_out(self._table, record, member, now)
             return
-        is_alive = True
+        is_alive = record.is_judged
         for process, status in ended.items():
             if is_alive:
                 is_alive = self._judge_one_end(record, details, process, status, due, now, out)
@@ -155,10 +158,12 @@ class ProcessLifecycle:
         if process is not None and details is not None:
             member = member_of(record, process)
             if member is not None and len(details.members or ()) > 1:
-                take_out(self._table, record, member, now)
+                self._leave(record, member, "released", now, out)
                 return
             if was_ended_by_ladder(record):
                 details.displace(process, ENDED)
+                if member is not None:
+                    take_out(self._table, record, member, now)
                 return
         if process is not None and self.is_program(record.name):
             self._table.forget_frames(record)
@@ -234,18 +239,6 @@ class ProcessLifecycle:
         if details.exited_how is not None:
             details.exited_how, details.exited_at = None, details.exited_at if details.ended else None
 
-    def replaced(self, record: Record, process: ProcessIdentity, out: list[Effect]) -> None:
-        """Another process has the name now, and not this one: an end that is not judged yet is no incident any
-        more. One that would have been is told."""
-        details = record.details
-        if details is None or process not in (details.ended or ()):
-            return
-        status = (details.ended or {})[process]
-        is_left, why = word_of(details, process)
-        if not is_clean_end(record, status, is_left, why):
-            said = {} if why is None else {"reason": why}
-            out.append(exited_event(record, process, status, said))
-
     def restarted(self, name: str, now: float, out: list[Effect]) -> None:
         """A new process of the program behind this name has started."""
         if (record := self._table.by_name.get(name)) is not None:
@@ -305,7 +298,7 @@ class ProcessLifecycle:
                 return True
             if not alone and (record.declaration.feeders is Feeders.ANY or not member.joined):
                 return True
-            record.owner = process  # the incident is about this one
+            show(record, member)  # the incident is about this one
         elif record.owner != process:
             return True
         else:
@@ -336,13 +329,18 @@ class ProcessLifecycle:
     ) -> None:
         """Paused: the end is judged after the pause, unless another process comes. With an incident: that stays
         open until another process comes, or a feed, unless the process was only late, and has finished in order."""
-        details = record.detailed()
+        details, incident = record.detailed(), record.incident
         member = member_of(record, process)
         is_left, why = word_of(details, process)
+        is_clean = is_clean_end(record, status, is_left, why)
+        has_finished = is_clean and not self.is_program(record.name) and record.state is State.PAUSED
+        if incident is not None:
+            has_finished = is_clean and status == 0 and is_left and incident.failed_at is None
+            out.append(exited_event(record, process, status, {"incident": incident.id}))
         heir = None
         if member is not None:
             details.displace(process, ENDED)
-            take_out(self._table, record, member, now)
+            self._leave(record, member, "ended" if has_finished else None, now, out)
         elif record.owner == process:
             details.displace(process, ENDED)
             heir = heir_of(record, details, now, self.lives, self.has_ended)
@@ -351,19 +349,20 @@ class ProcessLifecycle:
                 return
         if heir is None and not details.members and record.owner == process and not self.is_program(record.name):
             details.note_death(end_text(status, process.pid) if why is None else why)
-        incident = record.incident
-        if incident is not None:
-            out.append(exited_event(record, process, status, {"incident": incident.id}))
-        has_finished = record.state is State.PAUSED
-        if incident is not None:
-            has_finished = status == 0 and is_left and incident.failed_at is None
-            has_finished = has_finished and not was_ended_by_ladder(record)
-        is_clean = is_clean_end(record, status, is_left, why)
-        if has_finished and is_clean and not details.members and not self.is_program(record.name):
+        if has_finished and not details.members and not was_ended_by_ladder(record):
             self._release(record, process, status, now, out)
         elif record.state is State.PAUSED and not is_clean and not details.members and record.owner == process:
             details.exited_at, details.ended = now, {process: status}
             details.leaving = {process: why} if is_left else None
+
+    def _leave(self, record: Record, member: Member, how: str | None, now: float, out: list[Effect]) -> None:
+        """One of its processes is gone, ``how``, if that was in order: then an incident that is about it is over,
+        unless a step of the ladder has ended it."""
+        is_each = record.declaration.feeders is Feeders.EACH and len(record.detailed().members or ()) > 1
+        is_about = is_each and record.is_down and record.owner == member.process
+        if how is not None and is_about and not was_ended_by_ladder(record):
+            self._lifecycle.apply(record, Occurrence(Trigger.FEED, how=how), now, out)
+        take_out(self._table, record, member, now)
 
     def outlived(self, record: Record, now: float, out: list[Effect]) -> bool:
         """Whether a process that had the name before still feeds it, while nothing but silence is known of the one

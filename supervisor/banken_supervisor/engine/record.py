@@ -344,8 +344,10 @@ def deadline(record: Record) -> float | None:
         return None
     if quorum is not None:  # its members make it due, too
         return due if quorum.since is None else quorum.since if due is None else min(due, quorum.since)
-    if due is None or state is State.EXPIRED:
-        return due
+    if state is State.EXPIRED or state is State.GIVEN_UP:
+        return details.exited_at if due is None else min(due, details.exited_at or due)
+    if due is None:
+        return None
     if demand is not None:
         due = min(due, demand.due)
     due = max(due, details.allowed.until, details.extended_until or -inf)

@@ -211,6 +211,9 @@ class Restore:
         if record.details is not None:
             record.details.new_feeder = True  # the gap until the first feed is the supervisor's
         members.start_again(record, record.fed_at)
+        owner = checkpoint.owner
+        if owner is not None and owner != record.owner and members.member_of(record, owner) is None:
+            table.lose(owner)  # an incident was about it
         if checkpoint.extended is not None:
             members.shorten_extensions(record, dict(checkpoint.extended))
         if open_ is not None and record.details is not None:

@@ -103,6 +103,8 @@ class Verdicts:
             self._table.deadlines.arm(record, now + DEFERRED_S)
         elif _is_excused(record) and self._on_purpose.excuses(record, now, out):
             pass  # what it was blamed on is stopped on purpose by now
+        elif record.is_down and record.exited:
+            self._processes.judge_end(record, due, now, out)
         elif not record.is_judged:
             self._lifecycle.apply(record, Occurrence(Trigger.DEADLINE, due=due), now, out)
         elif record.is_check:

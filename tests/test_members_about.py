@@ -91,6 +91,20 @@ def test_who_goes_in_order_after_its_hang_leaves_no_incident(how: str) -> None:
     assert opened(bench)[1:] == [("w", Cause.TIMEOUT, BOB.pid)]
 
 
+@pytest.mark.parametrize("pauses", [False, True])
+def test_a_program_has_not_ended_with_its_last_process_that_did_in_order(pauses: bool) -> None:
+    bench = Bench()
+    bench.engine.processes.is_program = lambda name: name == "w"
+    bench.engine.processes.tells_end = lambda process: True
+    feeds(bench, ALICE, declaration=EACH)
+    bench.jump(10.0)
+    if pauses:
+        bench.say(Kind.PAUSE, "w", 5.0, who=None)
+    bench.say(Kind.LEAVING, "w", None)
+    ends(bench, ALICE, 0)
+    assert bench.state() is (State.PAUSED if pauses else State.EXPIRED)
+
+
 @pytest.mark.parametrize("status", [1, -9, None])
 def test_who_dies_after_its_hang_leaves_its_incident(status: int | None) -> None:
     bench = Bench()
@@ -152,6 +166,46 @@ def test_who_is_idle_in_an_incident_that_goes_on_is_idle_after_it(who: ProcessId
     for _ in range(10):
         bench.jump(100.0)
     assert (bench.state(), len(opened(bench))) == (State.ALIVE, 1)
+
+
+@pytest.mark.parametrize("feeders", [Feeders.EACH, Feeders.ANY])
+@pytest.mark.parametrize("how", ["released", "ended"])
+def test_who_starts_has_its_grace_when_the_others_are_gone(feeders: Feeders, how: str) -> None:
+    """A rolling restart: the new process declares the name, and loads for longer than its timeout."""
+    declared = TEN._replace(feeders=feeders, grace=60.0)
+    bench = Bench()
+    feeds(bench, ALICE, declaration=declared)
+    bench.say(Kind.DECLARE, "w", who=BOB, declaration=declared)
+    bench.jump(5.0)
+    bench.feed(declaration=declared)
+    if how == "released":
+        bench.say(Kind.RELEASE, "w")
+    else:
+        ends(bench, ALICE, 0)
+    bench.jump(54.9)
+    assert opened(bench) == []
+    bench.jump(0.2)
+    assert opened(bench) == [("w", Cause.TIMEOUT, BOB.pid)]
+    bench.feed(who=BOB, declaration=declared)
+    bench.jump(9.9)
+    assert bench.state() is State.ALIVE
+    bench.jump(0.2)
+    assert bench.state() is State.EXPIRED
+
+
+@pytest.mark.parametrize("feeders", [Feeders.EACH, Feeders.ANY])
+def test_who_starts_in_a_pause_has_its_grace_after_it(feeders: Feeders) -> None:
+    declared = TEN._replace(feeders=feeders, grace=60.0)
+    bench = Bench()
+    feeds(bench, ALICE, declaration=declared)
+    bench.say(Kind.PAUSE, "w", 5.0, who=None)
+    bench.say(Kind.DECLARE, "w", who=BOB, declaration=declared)
+    bench.say(Kind.RELEASE, "w")
+    bench.jump(5.0)
+    bench.jump(59.9)
+    assert opened(bench) == []
+    bench.jump(0.2)
+    assert opened(bench) == [("w", Cause.GRACE, BOB.pid)]
 
 
 def test_who_takes_the_place_of_one_that_is_gone_costs_it_no_count() -> None:

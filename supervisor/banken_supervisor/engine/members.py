@@ -250,8 +250,11 @@ def take_out(table: Table, record: Record, member: Member, now: float) -> None:
         details.leaving.pop(member.process, None)
     table.mark_changed(record)
     table.forget_frames(record)
-    if record.declaration.feeders is Feeders.EACH and record.state in (State.ALIVE, State.PAUSED):
-        drop(record, member, now)
+    if record.state in (State.ALIVE, State.PAUSED):
+        if record.declaration.feeders is Feeders.EACH:
+            drop(record, member, now)
+        elif not any(each.words for each in (details.members or {}).values()):
+            _let_start(record)
         table.arm(record)
 
 
@@ -281,7 +284,19 @@ def drop(record: Record, member: Member, now: float) -> None:
             last = max(left, key=lambda each: each.work_due or -inf)
             if (last.work_due or -inf) > record.fed_at + record.declaration.timeout:
                 details.work_due, details.scope = last.work_due, last.scope
+            _let_start(record)
     show_first(record)
+
+
+def _let_start(record: Record) -> None:
+    """Of those that are left, who has not fed yet has its grace; after a pause, too, if nobody has."""
+    details, grace = record.detailed(), record.declaration.grace
+    left = (details.members or {}).values()
+    starts = [each.fed_at + grace for each in left if not each.words]
+    if starts:
+        details.extended_until = max(*starts, details.extended_until or -inf)
+    if record.state is State.PAUSED and len(starts) == len(left):
+        details.unfed = True
 
 
 def show_first(record: Record) -> None:

@@ -333,9 +333,10 @@ class ProcessLifecycle:
         member = member_of(record, process)
         is_left, why = word_of(details, process)
         is_clean = is_clean_end(record, status, is_left, why)
-        has_finished = is_clean and not self.is_program(record.name) and record.state is State.PAUSED
+        has_finished = is_clean and record.state is State.PAUSED
         if incident is not None:
-            has_finished = is_clean and status == 0 and is_left and incident.failed_at is None
+            in_order = is_left and incident.failed_at is None and not was_ended_by_ladder(record)
+            has_finished = is_clean and status == 0 and in_order
             out.append(exited_event(record, process, status, {"incident": incident.id}))
         heir = None
         if member is not None:
@@ -349,7 +350,7 @@ class ProcessLifecycle:
                 return
         if heir is None and not details.members and record.owner == process and not self.is_program(record.name):
             details.note_death(end_text(status, process.pid) if why is None else why)
-        if has_finished and not details.members and not was_ended_by_ladder(record):
+        if has_finished and not details.members and not self.is_program(record.name):
             self._release(record, process, status, now, out)
         elif record.state is State.PAUSED and not is_clean and not details.members and record.owner == process:
             details.exited_at, details.ended = now, {process: status}

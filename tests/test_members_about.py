@@ -208,6 +208,30 @@ def test_who_starts_in_a_pause_has_its_grace_after_it(feeders: Feeders) -> None:
     assert opened(bench) == [("w", Cause.GRACE, BOB.pid)]
 
 
+def test_who_was_known_before_its_program_was_taken_down_has_its_time_again() -> None:
+    """Its processes outlive that, and say that they are there when it is up again. One of them hangs."""
+    bench = Bench()
+    declared = EACH._replace(grace=20.0)
+    feeds(bench, ALICE, BOB, declaration=declared)
+    for each in (ALICE, BOB):
+        bench.engine.on_purpose.belongs(each, "p")
+    bench.engine.on_purpose.program_down("p", bench.now, bench.out, again=True, removed=False)
+    bench.jump(1000.0)
+    bench.engine.on_purpose.program_up("p", bench.now)
+    for each in (ALICE, BOB):
+        bench.jump(1.0)
+        bench.say(Kind.DECLARE, "w", who=each, declaration=declared)
+    bench.jump(1.0)
+    assert (bench.state(), opened(bench)) == (State.WAITING, [])
+    for _ in range(9):
+        bench.feed(who=BOB, declaration=declared)
+        bench.jump(1.0)
+    assert (bench.state(), opened(bench)) == (State.ALIVE, [])
+    bench.feed(who=BOB, declaration=declared)
+    bench.jump(1.1)
+    assert opened(bench) == [("w", Cause.TIMEOUT, ALICE.pid)]
+
+
 def test_who_takes_the_place_of_one_that_is_gone_costs_it_no_count() -> None:
     """``ALICE`` lives, and said that it ends: of that nothing will be heard."""
     bench = Bench()

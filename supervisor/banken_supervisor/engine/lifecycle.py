@@ -114,6 +114,8 @@ class Lifecycle:
     def _first_feed(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:
         if not record.is_group:  # of a group, enough members are alive for the first time
             out.append(Event(EventType.FIRST_FED, record.name, process_data(record)))
+        if record.details is not None:
+            members.first_fed(record, now)
         self._start_timeout(record, what, now, out)
 
     def _start_timeout(self, record: Record, what: Occurrence, now: float, out: list[Effect]) -> None:

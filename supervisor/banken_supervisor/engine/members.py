@@ -160,8 +160,9 @@ def show_mover(record: Record) -> None:
 
 def show(record: Record, member: Member) -> None:
     """The record's last feed, owner and scope are this process's, and so is what it is allowed. Before the first
-    feed of all, what is allowed is the name's."""
-    record.owner, record.fed_at, record.feed_times = member.process, member.fed_at, member.feed_times
+    feed of all, what is allowed is the name's, and so is its grace: the latest one's."""
+    fed_at = max(record.fed_at, member.fed_at) if record.state is State.WAITING else member.fed_at
+    record.owner, record.fed_at, record.feed_times = member.process, fed_at, member.feed_times
     details = record.details
     if details is not None:
         details.work_due, details.scope = member.work_due, member.scope
@@ -321,6 +322,15 @@ def show_first(record: Record) -> None:
                 first, earliest = member, due
     if first is not None:
         show(record, first)
+
+
+def first_fed(record: Record, now: float) -> None:
+    """One of them has fed. The others may have been known before the name waited for that: each has a whole timeout
+    from ``now``, and what is idle stays idle."""
+    for member in (record.detailed().members or {}).values():
+        member.fed_at = max(member.fed_at, now)
+        if member.work_due != inf:
+            member.work_due = member.scope = None
 
 
 def start_again(record: Record, now: float) -> None:

@@ -134,6 +134,20 @@ def test_a_failure_in_a_pool_is_told_as_the_one_of_who_said_it() -> None:
     assert opened(bench) == [("w", Cause.FAILED, ALICE.pid)]
 
 
+def test_no_step_is_done_to_another_process_of_a_pool_when_the_one_that_failed_is_gone() -> None:
+    bench = Bench()
+    ladder = Ladder((Step("log", after=0.0), Step("kill", after=5.0)))
+    declared = TEN._replace(feeders=Feeders.ANY)
+    bench.engine.declare("w", Policy(declared, ladder=ladder), bench.now, bench.out)
+    feeds(bench, BOB, ALICE)
+    bench.say(Kind.FAIL, "w", "no disk")
+    ends(bench, ALICE, 1)
+    for _ in range(6):
+        bench.jump(1.0)
+    assert [do for do, _ in done(bench)] == ["log", "kill"]
+    assert {process for _, process in done(bench)} <= {ALICE, None}
+
+
 @pytest.mark.parametrize("last", [(Kind.FEED,), (Kind.WORK, 30.0, None), (Kind.WORK, None, None)])
 def test_who_spoke_but_once_is_judged_by_its_own_word_when_no_other_one_is_left(last: Any) -> None:
     """``ALICE`` fed before it, and goes."""

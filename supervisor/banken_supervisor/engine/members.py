@@ -262,7 +262,8 @@ def take_out(table: Table, record: Record, member: Member, now: float) -> None:
 def _find_owner(table: Table, record: Record, left: dict[ProcessIdentity, Member]) -> None:
     """The owner is gone. An incident that is about it is about none of the others: any of them ends it, and no
     step is done to them."""
-    if not record.is_down or record.declaration.feeders is not Feeders.EACH:
+    is_silent_pool = record.declaration.feeders is not Feeders.EACH and record.detailed().cause is Cause.TIMEOUT
+    if not record.is_down or is_silent_pool:
         record.owner = next(reversed(left))  # who is looked at after a verdict
     elif table.watches(record.owner):
         record.owner = None  # it has released the name, and lives

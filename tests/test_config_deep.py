@@ -293,6 +293,19 @@ def test_a_module_is_brought_in_from_beside_the_file(tmp_path: Path, monkeypatch
     del sys.modules["bk_beside"]
 
 
+def test_modules_are_tried_as_they_will_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the working directory none is found, and no file there, or beside the config, hides an installed one."""
+    beside, elsewhere = tmp_path / "beside", tmp_path / "elsewhere"
+    for directory in (beside, elsewhere):
+        directory.mkdir()
+        (directory / "bdb.py").write_text("raise AssertionError('the wrong one')\n")
+    (elsewhere / "bk_elsewhere.py").write_text("def ring(): ...\n")
+    for directory in (beside, elsewhere):
+        monkeypatch.chdir(directory)
+        assert faults(beside, '[callbacks]\nc = "bdb:set_trace"\n') == []
+        assert "No module named 'bk_elsewhere'" in faults(beside, '[callbacks]\nc = "bk_elsewhere:ring"\n')[0]
+
+
 @pytest.mark.notify
 def test_apprise_must_take_every_url(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture

@@ -27,22 +27,25 @@ pytestmark = pytest.mark.process
 REPORT = """
 import json, os, resource, sys
 limit = lambda name: resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))
-ignored = next(line for line in open("/proc/self/status") if line.startswith("SigIgn")).split()[1]
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 print(json.dumps({
     "nice": os.getpriority(os.PRIO_PROCESS, 0), "policy": os.sched_getscheduler(0), "umask": os.umask(0),
     "oom": int(open("/proc/self/oom_score_adj").read()), "nofile": limit("NOFILE"), "core": limit("CORE"),
     "user": [os.getresuid(), os.getresgid(), os.getgroups()], "session": os.getsid(0) == os.getpid(),
     "descriptors": sorted(os.listdir("/proc/self/fd"), key=int), "arguments": list(map(os.fsencode, sys.argv[1:])),
-    "environment": dict(os.environ), "ignored": int(ignored, 16),
+    "environment": dict(os.environ), "ignored": int(status["SigIgn"], 16), "blocked": int(status["SigBlk"], 16),
 }, default=lambda each: each.hex()), flush=True)
 """
 REPORTER = (sys.executable, "-I", "-S", "-B", "-c", REPORT)
+
+PYTHONS = sum(1 << number - 1 for number in (signal.SIGPIPE, signal.SIGXFSZ))
+"""Signals that the reporter itself ignores, as all Python does."""
 
 ASKED = ProcessAttributes(oom_score_adj=321)
 """Attributes for which the launcher is needed, and which anybody may have."""
 
 STARTER = """
-import os, resource, subprocess, sys
+import os, resource, signal, subprocess, sys
 from banken_supervisor.actions import build
 from banken_supervisor.engine.policy import ProgramSpec
 from banken_supervisor.processes import descriptor_limit
@@ -51,6 +54,9 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (200, resource.getrlimit(resource.RLI
 descriptor_limit.raise_limit()
 os.umask(0o077)
 open("/proc/self/oom_score_adj", "w").write("300")
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR2})
 if os.geteuid() == 0:
     os.setpriority(os.PRIO_PROCESS, 0, -5)
     os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
@@ -95,12 +101,14 @@ def started_by(code: str, *command: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("code", [AS_PROGRAM, AS_EXEC])
 def test_what_a_supervisor_has_for_itself_is_not_handed_on(code: str) -> None:
-    """Realtime scheduling, nice value, umask, raised limit, what it is worth when memory is short."""
+    """Realtime scheduling, nice value, umask, raised limit, what it is worth when memory is short, and signals that
+    are ignored or blocked: it would never hear its stop signal."""
     done = started_by(code, *REPORTER)
     found = reported(done.stdout)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     assert (found["policy"], found["umask"], found["nofile"]) == (os.SCHED_OTHER, 0o022, [200, hard]), done.stderr
     assert found["oom"] == 0
+    assert (found["ignored"], found["blocked"]) == (PYTHONS, 0)
     if os.geteuid() == 0:  # an ordinary user may not lower it
         assert found["nice"] == 0
 
@@ -144,7 +152,7 @@ def test_what_is_asked_for_is_set(tmp_path: Path) -> None:
 def test_nor_has_the_web_process_the_supervisors_priority() -> None:
     """It must not take the processor from it; it keeps the raised limit, for its many readers."""
     with running("", "--web", "127.0.0.1:0", under=("nice", "-n", "-30")) as one:
-        command = f"{sys.executable} -m banken_supervisor web --until-eof --address {one.address}"
+        command = f"{sys.executable} -P -m banken_supervisor web --until-eof --address {one.address}"
         pid = until(lambda: one.live(command), "the web process runs", START_S)[0][0]
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         until(lambda: os.getpriority(os.PRIO_PROCESS, pid) == 0, "it has its own priority")  # set a moment later
@@ -215,6 +223,7 @@ def test_a_launched_command_is_as_one_started_directly(
     )
     assert launched.pop("oom") == 321
     direct.pop("oom")
+    direct["ignored"] &= PYTHONS  # the tests may run under nohup
     assert launched == direct
     assert launched["session"]
     assert launched["descriptors"] == ["0", "1", "2", "3"]  # 3: of the directory that is listed

@@ -11,7 +11,6 @@ import os
 import select
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import count
 from queue import Empty, SimpleQueue
@@ -25,7 +24,7 @@ from banken.protocol.incidents import Incident
 from banken.threads import NO_THREAD, start_daemon
 from banken_supervisor.engine.exit_status import exit_text, signal_name
 from banken_supervisor.engine.policy import ProcessAttributes
-from banken_supervisor.processes import callback_runner, launch
+from banken_supervisor.processes import callback_runner, launch, own_modules
 from banken_supervisor.processes.incident_end import StopReason
 
 END_S = 1.0
@@ -219,7 +218,7 @@ class CallbackProcess:
         # In a session of its own: Ctrl-C in a terminal is for the supervisor, which then ends it in order.
         with self._its:
             process = launch.start(
-                [sys.executable, "-m", callback_runner.__name__],
+                own_modules.command(callback_runner.__name__),
                 ProcessAttributes(),
                 stdin=self._its,
                 start_new_session=True,

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +20,7 @@ from banken_supervisor.cli.demo_report import Record
 from banken_supervisor.cli.printing import Table, clean, fancy
 from banken_supervisor.cli.process import private_directory
 from banken_supervisor.operator_client.event_follower import EventFollower
+from banken_supervisor.processes import own_modules
 from banken_supervisor.text.durations import format_s
 
 START_WITHIN_S = 20.0
@@ -57,10 +57,9 @@ class Stage:
     def enter(self, role: str, *args: float) -> None:
         """Start one process."""
         with open(self._log, "ab") as log:
-            # -P: a file in the current directory is no module of ours. A session of its own: Ctrl-C in the terminal
-            # goes to the demo alone, which sees to the others.
+            # In a session of its own: Ctrl-C in the terminal goes to the demo alone, which sees to the others.
             self.processes[role] = subprocess.Popen(  # noqa: S603  # our own interpreter, our own module
-                [sys.executable, "-P", "-m", demo_workers.__name__, role, *map(str, args)],
+                own_modules.command(demo_workers.__name__, role, *map(str, args)),
                 stdin=self._stdin,
                 stdout=self._stdout,
                 stderr=log,

@@ -10,12 +10,11 @@ import contextlib
 import logging
 import resource
 import subprocess
-import sys
 import threading
 from time import monotonic
 
 from banken_supervisor.engine.policy import ProcessAttributes
-from banken_supervisor.processes import launch
+from banken_supervisor.processes import launch, own_modules
 
 BACKOFF_S = (0.5, 30.0)
 """Seconds before it is started again, doubled each time, and the most of it."""
@@ -33,7 +32,7 @@ class WebChild:
     """Keeps ``banken web`` with these arguments running from ``start`` until ``stop``."""
 
     def __init__(self, arguments: list[str]) -> None:
-        self._command = [sys.executable, "-m", "banken_supervisor", "web", "--until-eof", *arguments]
+        self._command = own_modules.command("banken_supervisor", "web", "--until-eof", *arguments)
         self._ending = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep, name="banken-web", daemon=True)

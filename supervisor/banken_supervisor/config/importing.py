@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from banken_supervisor.actions.registry import not_an_action
 from banken_supervisor.actions.running_command import RunningCommand
+from banken_supervisor.processes import own_modules
 from banken_supervisor.processes.callback_runner import bound, found, why_not_found
 from banken_supervisor.text.sanitize import from_json
 
@@ -57,10 +58,10 @@ def trial(wanted: Iterable[Wanted], directory: str) -> dict[Wanted, str]:
 
 
 def _try(group: list[Wanted], directory: str, limit: float) -> dict[Wanted, str]:
-    task = json.dumps({"directory": directory, "wanted": group})
+    task = json.dumps({"path": sys.path, "directory": directory, "wanted": group})
     try:
         started = RunningCommand.start(
-            [sys.executable, "-m", __name__, task],
+            own_modules.command(__name__, task),
             _ANSWER_MAX,
             os.environ,
             stdin=subprocess.DEVNULL,
@@ -95,7 +96,7 @@ def _one(target: str, directory: str, action: bool) -> str | None:
 
 def _main() -> None:
     task = json.loads(sys.argv[1])
-    sys.argv = ["banken"]
+    sys.argv, sys.path[:] = ["banken"], task["path"]
     answer = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what the modules print is no answer
     answers = [_one(target, task["directory"], action) for target, action in task["wanted"]]

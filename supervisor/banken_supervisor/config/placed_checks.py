@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import NamedTuple
 
 from banken.protocol.messages import Declaration, Exit, Feeders
 from banken_supervisor.engine.checks import RUNNER
 from banken_supervisor.engine.ladder import Backoff, Budget, Ladder, Step
 from banken_supervisor.engine.policy import NEVER, CheckRule, Policy, ProgramSpec, Restart
+from banken_supervisor.processes import own_modules
 
 RUNNER_TIMEOUT_S = 0.6
 """Seconds that the process which runs the checks may be silent: it feeds six times in that."""
@@ -72,7 +72,7 @@ def runner_program() -> ProgramSpec:
     that secrets of checks come from."""
     return ProgramSpec(
         RUNNER,
-        (sys.executable, "-P", "-m", "banken_supervisor", "checks", "serve"),
+        tuple(own_modules.command("banken_supervisor", "checks", "serve")),
         stop_signal="SIGKILL",
         stop_timeout=1.0,
         restart=Restart.ALWAYS,

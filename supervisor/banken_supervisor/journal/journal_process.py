@@ -30,6 +30,7 @@ from banken_supervisor.journal.journal_file import (
 )
 from banken_supervisor.journal.reading import Restored
 from banken_supervisor.journal.retention import Limits
+from banken_supervisor.processes import own_modules
 
 END_S = 1.0
 """Seconds that the process has to end in order; then it is killed."""
@@ -104,7 +105,7 @@ class _Process:
             with ours, its:
                 # In a session of its own: Ctrl-C in a terminal is for the supervisor, which then ends it in order.
                 self._process = subprocess.Popen(  # noqa: S603  # ourselves
-                    [sys.executable, "-P", "-m", journal_runner.__name__, str(os.getpid())],
+                    own_modules.command(journal_runner.__name__, str(os.getpid())),
                     stdin=its.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -81,9 +82,10 @@ def start(
     changes = list(_limit_changes({}) if attributes is None else _changes(attributes)) if LINUX else []
     if attributes is not None:
         options["umask"] = attributes.umask
-    if changes or given or "WATCHDOG_USEC" in (options.get("env") or ()):  # the launcher adds its own pid
+    deaf = LINUX and attributes is not None and _is_deaf()
+    if changes or deaf or given or "WATCHDOG_USEC" in (options.get("env") or ()):  # the launcher adds its own pid
         try:
-            return _launch(command, changes, user, options, given)
+            return _launch(command, changes, user, options, given, deaf=deaf)
         except _NoLauncher as fault:
             if given or any(change.asked for change in changes):
                 raise AttributeRefused(f"its attributes cannot be set: {fault}") from None
@@ -111,6 +113,8 @@ def _launch(
     user: User | None,
     options: dict[str, Any],
     given: tuple[int, int] | None = None,
+    *,
+    deaf: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Without a command nothing becomes of the launcher, which has ended then."""
     ids = "" if user is None else f"{user.user}:{user.group}:{','.join(map(str, user.extra_groups))}"
@@ -120,7 +124,8 @@ def _launch(
             number = its.fileno()
             # -I -S -X utf8: it needs the standard library only, and its arguments stay the bytes that they were.
             fds = "" if given is None else f"{given[0]}:{given[1]}"
-            argv = [sys.executable, "-I", "-S", "-X", "utf8", _SCRIPT, str(number), ids, fds, *command]
+            told = (str(number), ids, fds, "deaf" if deaf else "")
+            argv = [sys.executable, "-I", "-S", "-X", "utf8", _SCRIPT, *told, *command]
             kept = (number,) if given is None else (number, given[0])
             try:
                 process = subprocess.Popen(argv, pass_fds=kept, **options)  # noqa: S603  # ourselves
@@ -145,6 +150,13 @@ def _launch(
             raise
     with process:
         return process
+
+
+def _is_deaf() -> bool:
+    """Whether a process would inherit that signals are blocked, or ignored: of this thread, or of whatever started
+    this process (``nohup``, a ``&`` of a script). Popen sees to the two that Python ignores itself."""
+    ignored = (number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN)
+    return bool({*ignored} - {signal.SIGPIPE, signal.SIGXFSZ} or signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 
 
 def _changes(attributes: ProcessAttributes) -> Iterator[_Change]:

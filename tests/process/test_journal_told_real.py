@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -44,6 +46,24 @@ def test_a_journal_that_cannot_be_written_is_told_and_so_is_its_end(home: Home, 
     told = [line.partition("the journal ")[2] for line in runner.errors().splitlines() if "the journal " in line]
     assert told[0].startswith("cannot be written: what happens now may be missing later (")
     assert told[1] == "is written again"
+
+
+def test_what_a_failing_journal_lacks_is_not_said_to_be_nothing(home: Home, runner: Runner) -> None:
+    """An incident is open, and none is on disk: the commands that read the journal say so, on stderr."""
+    runner.start()
+    events = home.events()
+    with closing(
+        sqlite3.connect(runner.config.parent / "journal.db", isolation_level=None, timeout=20.0)
+    ) as blocker:
+        blocker.execute("BEGIN EXCLUSIVE")
+        home.client().watchdog("w", timeout=0.1).feed()
+        events.until(20, "expired", "w")
+        until(lambda: home.ask("summary")["journal"]["state"] == "failing", "it is known")
+        for command in (["incidents", "--open"], ["incident", "last"], ["history", "w"], ["events", "-n", "5"]):
+            argv = [sys.executable, "-m", "banken_supervisor", *command, "--address", home.address]
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+            assert "the journal is failing" in done.stderr, (command, done)
+            assert "missing" not in done.stdout
 
 
 def page_alone(path: Path) -> int | None:

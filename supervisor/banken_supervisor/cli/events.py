@@ -123,7 +123,7 @@ class Printer:
 
 def _past(printer: Printer, lines: int, journal: str | None, address: str | None) -> None:
     """The last events of the journal."""
-    found = past(journals.place(address, journal), lines, printer.wanted)
+    found = past(journals.place(address, journal, journals.on_stderr), lines, printer.wanted)
     for each in found:
         printer.show(each)
     printer.past = {(each["seq"], each["time"]) for each in found}

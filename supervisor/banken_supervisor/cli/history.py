@@ -106,7 +106,7 @@ def gather(name: str, length: float, journal: str | None, address: str | None) -
     row = next(iter(found["rows"]), None) if answered else None
     kept = None
     try:
-        path = journals.place(address, journal)
+        path = journals.place(address, journal, journals.on_stderr)
     except Failure:
         if row is None or journal is not None:
             raise

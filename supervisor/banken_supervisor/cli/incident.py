@@ -58,7 +58,7 @@ def incidents(
     from banken_supervisor.cli.cluster_incidents import with_others
     from banken_supervisor.journal.reading import find, plain
 
-    path = journals.place(address, journal)
+    path = journals.place(address, journal, journals.on_stderr)
     after = None if since is None else time.time() - since
     wanted = (*names, *([name] if name is not None else ()))
     found = journals.read(path, lambda: find(path, wanted, open_only, after, limit))
@@ -128,7 +128,7 @@ def incident(incident_id: str, as_json: bool, journal: str | None, address: str 
     from banken_supervisor.journal import reading
     from banken_supervisor.journal.reading import whole
 
-    path = journals.place(address, journal)
+    path = journals.place(address, journal, journals.on_stderr)
     if incident_id == "last":
         newest = journals.read(path, lambda: reading.incidents(path, limit=1))
         incident_id = newest[0].id if newest else incident_id

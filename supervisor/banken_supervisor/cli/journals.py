@@ -20,14 +20,18 @@ from banken_supervisor.text.counts import plural
 
 T = TypeVar("T")
 
+INCOMPLETE = ("failing", "lagging")
+"""States of a journal in which it does not have all that has happened."""
+
 ASK_S = 0.5
 """Seconds to wait for a supervisor to say where its journal is; without one the usual place is looked at."""
 
 journal_option = click.option("--journal", metavar="FILE", help="The journal's file.  [default: the supervisor's]")
 
 
-def place(address: str | None, journal: str | None) -> str:
-    """The journal's file; a Failure if there is none."""
+def place(address: str | None, journal: str | None, tell: Callable[[str], object] = lambda text: None) -> str:
+    """The journal's file; a Failure if there is none. ``tell`` is called with a line where its supervisor says that
+    it does not have all."""
     where = resolve_all(address)[0]
     if journal is None and where.directory is None:
         raise Failure(
@@ -36,6 +40,11 @@ def place(address: str | None, journal: str | None) -> str:
     if journal is None:
         state = (ask(address, ASK_S, "summary") or {}).get("journal")
         journal = usual_journal(address) if state is None else str(state["path"])
+        if state is not None and state["state"] in INCOMPLETE:
+            why = f" ({clean(state['reason'])})" if state["reason"] else ""
+            tell(
+                f"the journal is {state['state']}{why}: what happened meanwhile may be missing; see `banken status`"
+            )
     try:
         exists = journal is not None and bool(os.stat(journal))
     except PermissionError:
@@ -59,6 +68,11 @@ def read(path: str, reading: Callable[[], T]) -> T:
         raise Failure(said if path in said else f"the journal {path}: {said}") from None
 
 
+def on_stderr(text: str) -> None:
+    """Tell people, and not who reads the output."""
+    click.echo(text, err=True)
+
+
 @click.group(short_help="Check the journal, export it, or make its file smaller.")
 def journal() -> None:
     """Check the journal, export it, or make its file smaller; all while a supervisor writes it, and without one."""
@@ -76,7 +90,7 @@ def check(as_json: bool, journal: str | None, address: str | None) -> int:
     """
     from banken_supervisor.journal import checking
 
-    path = place(address, journal)
+    path = place(address, journal, on_stderr)
     problems = checking.check(path)
     if as_json:
         print_json({"file": path, "ok": not problems, "problems": problems})
@@ -101,7 +115,7 @@ def export(output: str | None, journal: str | None, address: str | None) -> None
     """
     from banken_supervisor.journal import checking
 
-    path = place(address, journal)
+    path = place(address, journal, on_stderr)
     problems: list[str] = []
     try:
         with (
@@ -143,6 +157,6 @@ def vacuum(journal: str | None, address: str | None) -> None:
     from banken_supervisor.evidence.evidence_text import bytes_text
     from banken_supervisor.journal import checking
 
-    path = place(address, journal)
+    path = place(address, journal, on_stderr)
     before, after = checking.vacuum(path)
     click.echo(f"{clean(path)}: {bytes_text(before)} before, {bytes_text(after)} now")

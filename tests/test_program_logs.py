@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -112,3 +113,20 @@ def test_however_often_a_log_is_moved_two_files_are_held(bench: Bench) -> None:
     until(lambda: bench.log.exists() and bench.log.read_bytes() == b"still", "it is moved over")
     until(lambda: bench.log.with_name("old.0").stat().st_size == 0, "it is moved, not copied")
     assert [bench.log.with_name(f"old.{number}").read_bytes() for number in range(4)] == [b""] * 4
+
+
+def test_a_log_whose_directory_is_gone_is_told_once_and_made_anew_when_it_is_back(
+    tmp_path: Path, bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    one = Bench(folder / "log")
+    try:
+        os.rename(folder, tmp_path / "elsewhere")
+        until(lambda: caplog.text.count("cannot be rotated") == 1, "it is told")
+        time.sleep(0.3)  # ten looks and more
+        assert caplog.text.count("cannot be rotated") == 1
+        folder.mkdir()
+        until(lambda: one.told and one.log.exists(), "it is made anew")
+    finally:
+        one.close()

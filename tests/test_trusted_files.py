@@ -14,7 +14,7 @@ from banken.errors import AddressRefused, Refused
 from banken_supervisor import cli, config
 from banken_supervisor.actions.options import secret_from
 from banken_supervisor.config import ConfigFaults
-from banken_supervisor.files.trusted_files import doubt_about, read_file
+from banken_supervisor.files.trusted_files import doubt_about, open_file, read_file
 from banken_supervisor.journal import schema
 from banken_supervisor.journal.schema import JournalRefused
 from banken_supervisor.programs.log_files import rotate
@@ -34,6 +34,21 @@ def test_what_is_ones_own_is_trusted_and_what_is_not_there_raises_no_doubt(tmp_p
         assert doubt_about(path) is None, path
     assert doubt_about("/etc/passwd") is None  # root's
     assert doubt_about("/") is None
+
+
+def test_a_file_is_found_by_its_whole_path_where_the_working_directory_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logs, files of variables and records of programs, while the supervisor's own start directory was replaced."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    fd, made = open_file(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    os.close(fd)
+    assert made
+    with pytest.raises(FileNotFoundError):
+        open_file("log", os.O_RDONLY)
 
 
 def test_a_config_that_all_may_write_is_used_only_if_it_is_named(

@@ -33,7 +33,9 @@ def open_directory_of(path: str | os.PathLike[str]) -> tuple[int, str]:
 
     The file need not exist. OSError; its ``strerror`` says which link is not followed and why.
     """
-    text = os.path.join(os.getcwd(), os.fspath(path))
+    text = os.fspath(path)
+    if not os.path.isabs(text):  # only then: the working directory may have been removed
+        text = os.path.join(os.getcwd(), text)
     parts, links = text.split("/")[::-1], 0
     here = os.open("/", _PATH)
     try:

@@ -175,9 +175,9 @@ class Logs:
         if found is None and not log.is_missing:
             log.is_missing = True
             return True
-        log.is_missing = False
         if found is None or not _is_same(found, os.fstat(log.fd)):
             self._make_anew(log)
+        log.is_missing = False
         for old in list(log.old):
             self._bring_back(log, old)
             status = os.fstat(old.fd)

@@ -1,7 +1,8 @@
-"""`banken run` where somebody has put files that have the names of modules."""
+"""`banken run` where somebody has put files that have the names of modules, or where then nothing is any more."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from process.kit import START_S, until
-from process.run_kit import Running
+from process.run_kit import Running, running, table
 
 pytestmark = pytest.mark.process
 
@@ -48,3 +49,22 @@ def test_none_of_its_processes_runs_what_lies_in_the_working_directory() -> None
         finally:
             one.close()
         assert not (place / "planted").exists(), (place / "planted").read_text()
+
+
+def test_a_directory_that_is_removed_takes_nothing_with_it() -> None:
+    """It was a release that a newer one has replaced: programs are started again, and their logs are written."""
+    config = table("p", ["sh", "-c", "echo up; sleep 1000"], env_file="@PLACE@/env", cwd="/")
+    with running("") as one:  # makes the place
+        one.stop()
+        (one.place / "env").touch()
+        (one.place / "gone").mkdir()
+        (one.place / "gone" / "banken.toml").write_text(config.replace("@PLACE@", str(one.place)))
+        one.run(under=("sh", "-c", 'cd gone; exec "$@"', "sh"))
+        before = one.up("p")
+        (log,) = until(lambda: list(one.place.rglob("logs/p.log")), "it has a log", START_S)
+        until(lambda: log.read_text() == "up\n", "it has begun", START_S)
+        shutil.rmtree(one.place / "gone")
+        one.ask("restart", "p")
+        until(lambda: log.read_text() == "up\nup\n", "both have written", START_S)
+        assert one.up("p") != before
+        one.home.ask("program", what="stop", name="p")

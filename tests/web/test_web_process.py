@@ -21,6 +21,7 @@ from click import ClickException
 from banken.errors import Refused
 from banken_supervisor.cli.run import command as run_command
 from banken_supervisor.cli.web import command as web_command
+from banken_supervisor.cli.web_child import WebChild
 from banken_supervisor.cli.web_options import WebOptions
 from banken_supervisor.web.listen_address import host_name, hosts, listen_address
 from process.kit import START_S, Home, until
@@ -248,6 +249,18 @@ def test_a_web_process_that_cannot_start_harms_nobody(own: Street) -> None:
         assert Home.ask(own, "ping")["pid"] == run.pid
         run.signal(signal.SIGTERM)
         assert run.ended(10)[0] == 0
+
+
+def test_it_is_known_to_be_of_no_program(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However early it is started: else the first stop of a program could end it, as an orphan of that."""
+    monkeypatch.delenv("BANKEN_RUN", raising=False)
+    child = WebChild(["--address", address, "--listen", "127.0.0.1:0"])
+    child.start()
+    try:
+        process = psutil.Process(until(lambda: child._child and child._child.pid, "it is started"))
+        assert until(lambda: "web" in process.cmdline() and process.environ(), "it runs")["BANKEN_RUN"] == ""
+    finally:
+        child.stop()
 
 
 def test_listen_addresses() -> None:

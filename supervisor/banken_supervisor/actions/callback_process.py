@@ -222,8 +222,7 @@ class CallbackProcess:
                 ProcessAttributes(),
                 stdin=self._its,
                 start_new_session=True,
-                # By it this process is known to be of no program, and so is what a callback starts.
-                env={"BANKEN_RUN": "", **os.environ},
+                env=own_modules.environment(),
             )
         with self._changed:
             self._process = process

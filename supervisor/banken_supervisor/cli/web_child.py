@@ -69,6 +69,7 @@ class WebChild:
                     stdin=subprocess.PIPE,
                     stdout=2,
                     start_new_session=True,
+                    env=own_modules.environment(),
                 )
             except Exception as fault:  # noqa: BLE001  # whatever it is, it is tried again
                 log.error("the web process cannot be started: %s", fault)

@@ -51,8 +51,6 @@ PART = 1 << 20
 UNSENDABLE = pickle.PicklingError, TypeError, AttributeError, ValueError, RecursionError
 """What pickle raises for what it cannot write."""
 
-_MARK = {"BANKEN_RUN": ""}
-
 
 class JournalProcess:
     """``Place``: a process that is started when it is needed, on the thread that needs it."""
@@ -110,8 +108,8 @@ class _Process:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     start_new_session=True,
-                    # It is found where this process was found, and known to be of no program.
-                    env={**_MARK, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                    # It is found where this process was found.
+                    env=own_modules.environment({"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}),
                 )
                 self._socket = socket.socket(fileno=ours.detach())
                 self._socket.settimeout(STOPPED_S)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping
 
 
 def command(module: str, *arguments: str) -> list[str]:
@@ -12,3 +14,11 @@ def command(module: str, *arguments: str) -> list[str]:
     there would be run, and one of this user's that has the name of any module would hide that.
     """
     return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def environment(more: Mapping[str, str] = {}) -> dict[str, str]:
+    """This process's, with ``more``, and with a mark: what runs the module is known to be of no program.
+
+    Without it, it would be taken for an orphan of a program, and be ended with that.
+    """
+    return {"BANKEN_RUN": "", **os.environ, **more}

@@ -105,6 +105,20 @@ def test_a_supervisor_that_ends_in_order_leaves_the_address_free(home: Home) -> 
     until(lambda: home.row("steady").get("state") == "alive", "it is known again", START_S)
 
 
+def test_what_a_callback_forked_keeps_no_worker_from_the_next_supervisor(home: Home) -> None:
+    """It has copies of all connections, by which workers would go on feeding a supervisor that has ended."""
+    first = home.supervisor("forking", 4.0)
+    home.worker("herd", 5, 1.0, 0.1).hear()
+    until(lambda: home.ask("summary")["states"].get("alive", 0) == 5, "all are fed")
+    assert first.silent(0.0)
+    child = first.hear()["forked"]
+    os.kill(first.pid, signal.SIGKILL)
+    first.ended(5)
+    home.supervisor()
+    until(lambda: home.ask("summary")["states"].get("alive", 0) == 5, "all are known again", 5.0)
+    assert os.path.exists(f"/proc/{child}")
+
+
 def test_what_a_callback_forked_does_not_hold_the_address(home: Home) -> None:
     """The address is free after kill -9 even while a process that a callback forked lives on."""
     first = home.supervisor("forking")

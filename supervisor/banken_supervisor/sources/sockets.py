@@ -12,6 +12,7 @@ from time import monotonic, sleep
 from typing import NamedTuple
 
 from banken.address import Address, directory_of_user, resolve
+from banken.process_identity import after_fork
 from banken.protocol.limits import DROP_MAX, FRAME_MAX
 from banken.threads import NO_THREAD, ZMQ_THREADS, available
 from banken_supervisor.engine.principal import AnyPrincipal, OtherUser
@@ -97,6 +98,7 @@ class Sockets:
             self._polls[True].register(self.notify.fileno(), POLLIN)
         for poll in self._polls.values():
             poll.register(mailbox, POLLIN)
+        after_fork(self)
 
     def queue_in(self, waiting: Waiting, refused: Counter[str]) -> None:
         """Messages that are read may wait there, by the process that has the connection. Where many do, or many are
@@ -247,6 +249,14 @@ class Sockets:
         self.notify.close()
         self.listener.close()
         for door in users.values():
+            door.socket.close()
+
+    def _forked(self) -> None:
+        """In a forked child: close its copies. When this process has ended they would keep connections open, and
+        workers would feed into these instead of the next supervisor. Pollers are left alone: both have the same."""
+        for connection in self.connections.by_descriptor.values():
+            connection.socket.close()
+        for door in (*self.connections.doors.values(), *(self._users or {}).values()):
             door.socket.close()
 
     def _open_again(self, door: Door) -> None:

@@ -47,8 +47,8 @@ def operators(address: str) -> Supervisor:
     return supervisor
 
 
-def forking(address: str) -> Supervisor:
-    """A callback forks a process that outlives the supervisor, and says its pid."""
+def forking(address: str, after: str = "0.1") -> Supervisor:
+    """A callback forks a process that outlives the supervisor, after so many seconds, and says its pid."""
 
     def forks() -> None:
         pid = os.fork()
@@ -58,7 +58,7 @@ def forking(address: str) -> Supervisor:
         say({"forked": pid})
 
     supervisor = Supervisor(address)
-    supervisor.watchdog("forks", timeout=0.1, interval=60, callback=forks)
+    supervisor.watchdog("forks", timeout=float(after), interval=60, callback=forks)
     return supervisor
 
 

@@ -13,6 +13,7 @@ import zmq
 
 from banken.address import Address
 from banken.errors import KeyRefused
+from banken.process_identity import after_fork
 from banken.threads import NO_THREAD, ZMQ_THREADS, available
 from banken_supervisor.actions.job import Job
 from banken_supervisor.control.control_api import ROWS_MAX
@@ -26,7 +27,7 @@ from banken_supervisor.runtime.keys_reload import KeysReload
 from banken_supervisor.runtime.loop import Loop
 from banken_supervisor.runtime.runtime_config import ConfigReload
 from banken_supervisor.sources.sockets import Sockets
-from banken_supervisor.sources.tcp_connections import IN_IPV6, TcpConnections
+from banken_supervisor.sources.tcp_connections import IN_IPV6, TcpConnections, close_copies
 from banken_supervisor.sources.tcp_feeds import TcpFeeds
 from banken_supervisor.sources.tcp_gateway import Rules, TcpGateway
 from banken_supervisor.sources.zap import KeyGate
@@ -63,6 +64,9 @@ class RemoteAccess:
         """Let workers of other hosts come in, too. The rights of the keys are read again with each reload of
         ``config``, or by themselves where there is none. ZMQError: a port cannot be bound."""
         context, keys, resources = self._context, self.keys, self._resources
+        ends = (end for each in listen for end in (each.feed, each.control, each.events))
+        self._ports = frozenset(int(end.rpartition(":")[2]) for end in ends)
+        after_fork(self)
         self._loop, self._mailbox = loop, loop.mailbox
         connections = TcpConnections(context, self._refuse)
         resources.callback(connections.close)
@@ -127,6 +131,9 @@ class RemoteAccess:
             for (host, key), at in list(self._turned_away.items())
         ]
         return {"rows": self.keys.rows(now)[:ROWS_MAX], "denied": denied}
+
+    def _forked(self) -> None:
+        close_copies(self._ports)
 
     def _denied(self, host: str, key: bytes | None) -> None:
         """Called on the thread of the handler."""

@@ -16,7 +16,7 @@ import socket
 import struct
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import count
 from queue import SimpleQueue
 
@@ -173,6 +173,19 @@ def connection_of(descriptor: int) -> socket.socket:
     except BaseException:
         os.close(own)
         raise
+
+
+def close_copies(ports: Collection[int]) -> None:
+    """In a forked child: close its copies of what libzmq has at these ports of this host. They would keep them, and
+    the connections of workers, when the process that listens has ended."""
+    for descriptor in map(int, os.listdir("/dev/fd")):
+        try:
+            with connection_of(descriptor) as found:
+                is_ours = found.family in (socket.AF_INET, socket.AF_INET6) and found.getsockname()[1] in ports
+        except OSError:  # it is no socket
+            continue
+        if is_ours:
+            os.close(descriptor)
 
 
 def _host_of(descriptor: int) -> str:

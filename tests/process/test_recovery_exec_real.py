@@ -6,12 +6,15 @@ import json
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from banken_supervisor.actions import build, running_command
 from banken_supervisor.actions import exec as exec_module
+from banken_supervisor.processes.handle import STATUS_KNOWN
 from recovery_kit import FORKS, gone, python, run, subject, until
 
 pytestmark = pytest.mark.process
@@ -48,6 +51,30 @@ def test_a_command_that_fails_is_a_failure(code: str, says: str) -> None:
     done = run(build("exec", {"command": python(code)}), subject())
     assert not done.ok
     assert says in done.text
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: collect_all()])
+def test_a_command_that_is_collected_elsewhere_has_ended(handler: Any) -> None:
+    """By a program that embeds a supervisor, and ignores SIGCHLD or waits for all children. How it ended is told
+    where the kernel tells that, and never wrongly."""
+    before = signal.signal(signal.SIGCHLD, handler)
+    try:
+        done = {code: run(build("exec", {"command": ["sh", "-c", f"echo out; sleep 0.2; exit {code}"]}), subject())
+                for code in (0, 5)}  # fmt: skip
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    for code, each in done.items():
+        assert each.data["output"] == "out\n"
+        assert each.data.get("status", code) == code
+        assert "status" in each.data if STATUS_KNOWN else True
+        assert each.ok is (each.data.get("status") == 0)
+
+
+def collect_all() -> None:
+    """As programs do that do not care whose children end."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 @pytest.mark.parametrize("missing", ["/no/such/command", "no-such-command", "/", "."])

@@ -94,6 +94,9 @@ class Exec(Action, options.Table):
         output = running.output.text()
         data = {"timed_out": timed_out, "output": output, "output_bytes": running.output.total}
         command = self.command[0]
+        if code is None and running.is_lost:
+            why = "the program that this supervisor is in has collected it, or ignores SIGCHLD"
+            return Outcome(False, f"{command} has ended, and how is not known: {why}", data)
         if code is None:
             return Outcome(False, f"{command} outlived SIGKILL after its {self.timeout:g} s", data)
         if running.got_away:

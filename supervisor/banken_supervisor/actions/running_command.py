@@ -15,7 +15,7 @@ from typing import Any
 from banken.process_identity import process_start
 from banken_supervisor.engine.policy import ProcessAttributes
 from banken_supervisor.processes import launch
-from banken_supervisor.processes.handle import SUPPORTED
+from banken_supervisor.processes.handle import SUPPORTED, ProcessError, ProcessHandle
 from banken_supervisor.processes.run_processes import RunProcesses
 from banken_supervisor.processes.scan import COMMAND_RUN
 from banken_supervisor.processes.shortage import patiently
@@ -69,6 +69,13 @@ class RunningCommand:
         assert process.stdout is not None
         self.got_away: list[str] = []
         """after ``kill``: what of all that it started still lives, in words"""
+        self.is_lost = False
+        """whether it has ended and was collected elsewhere: the program that embeds us ignores SIGCHLD, or waits
+        for all children. Its number may be another process's by now."""
+        self._handle: ProcessHandle | None = None
+        if SUPPORTED:
+            with contextlib.suppress(ProcessError):
+                self._handle = ProcessHandle.open_pid(process.pid)
         self._run = run
         self.output = HeadAndTail(output_max)
         self._output_max = output_max
@@ -108,6 +115,8 @@ class RunningCommand:
             self._signal(signal.SIGKILL)
             self.reap()
         self._stdout.close()
+        if self._handle is not None:
+            self._handle.close()
 
     def wait(self, seconds: float) -> bool:
         """Read its output for at most so long; whether it has ended."""
@@ -139,14 +148,17 @@ class RunningCommand:
             self.wait(TERM_S)
 
     def reap(self) -> int | None:
-        """Its exit status; negative: the signal that ended it. None: it does not end."""
+        """Its exit status; negative: the signal that ended it. None: it does not end, or that is not known
+        (``is_lost``)."""
+        told = None if self._handle is None else self._handle.ended_with()
         try:
-            return self._process.wait(5)
+            collected = self._process.wait(5)  # 0, too, where there is nothing to collect
         except subprocess.TimeoutExpired:
             return None
+        return collected if told is None and not self.is_lost else told
 
     def _signal(self, number: int) -> None:
-        if self._process.returncode is None:
+        if self._process.returncode is None and not self.is_lost:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 # The others of its group are found where there is /proc, and get it once.
                 (os.kill if SUPPORTED else os.killpg)(self._process.pid, number)
@@ -154,7 +166,13 @@ class RunningCommand:
     def _has_ended(self) -> bool:
         if not hasattr(os, "waitid"):
             return self._process.poll() is not None
-        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        if self.is_lost:
+            return True
+        try:
+            return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            self.is_lost = True
+            return True
 
     def _read(self, seconds: float) -> None:
         if not self._open:

@@ -18,6 +18,7 @@ from banken_supervisor.config import numbering
 from banken_supervisor.engine.effects import Event, EventType
 from banken_supervisor.engine.policy import ProgramSpec, Readiness
 from banken_supervisor.processes.command_words import interpreter_fault
+from banken_supervisor.processes.handle import ProcessHandle
 from banken_supervisor.programs.engine.effects import ProgramEventType
 from banken_supervisor.programs.run_records import RunRecords
 from banken_supervisor.programs.spawn import SpawnRefused, spawn
@@ -178,3 +179,22 @@ def test_a_program_that_outlives_sigkill_is_an_error() -> None:
     event = Event(EventType.PROGRAM, "p", {"what": ProgramEventType.UNKILLABLE.value, "after": 10.0})
     assert level(event) == logging.ERROR
     assert level(Event(EventType.PROGRAM, "p", {"what": ProgramEventType.STARTED.value})) == logging.INFO
+
+
+def test_one_that_ends_at_once_and_is_collected_elsewhere_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a program that ignores SIGCHLD nothing is left of it that could be watched."""
+    held = ProcessHandle.open_pid
+
+    def late(pid: int) -> ProcessHandle:
+        until(lambda: not os.path.exists(f"/proc/{pid}"), "it has ended")
+        return held(pid)
+
+    monkeypatch.setattr(ProcessHandle, "open_pid", late)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with pytest.raises(SpawnRefused, match="has ended and left nothing to look at"):
+            spawn(ProgramSpec("p", ("true",), attributes=None), "mark", {})
+    finally:
+        signal.signal(signal.SIGCHLD, before)

@@ -94,7 +94,8 @@ def _spawn(spec: ProgramSpec, run: str, extra: Mapping[str, str], ready: int) ->
     except ProcessError as fault:  # no descriptor is left: it cannot be watched, so it must not run
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, 9)
-        os.waitpid(process.pid, 0)
+        with contextlib.suppress(ChildProcessError):  # what embeds us ignores SIGCHLD, or waits for all children
+            os.waitpid(process.pid, 0)
         raise SpawnRefused(f"its process cannot be watched: {fault}") from None
 
 

@@ -142,6 +142,56 @@ def test_it_goes_back_where_the_newer_one_is_silent_and_cannot_be_looked_at() ->
     assert opened(bench) == [("w", "timeout", ALICE.pid)]
 
 
+def test_it_goes_back_where_the_newer_one_is_silent_and_has_ended_unseen() -> None:
+    """One that was gone before its end could be watched, or that there never was: one message named it."""
+    bench = Bench()
+    bench.engine.processes.has_ended = {BOB}.__contains__
+    bench.feed()
+    bench.feed(who=BOB)
+    bench.engine.processes.ended_unseen(BOB, bench.now, bench.out)
+    for _ in range(30):
+        bench.jump(1.0)
+        bench.feed()
+    assert opened(bench) == []
+    assert [each["pid"] for each in told(bench, "handed-back")] == [ALICE.pid]
+    bench.jump(10.5)
+    assert opened(bench) == [("w", "timeout", ALICE.pid)]
+
+
+@pytest.mark.parametrize("kind", [Kind.FEED, Kind.DECLARE])
+@pytest.mark.parametrize("other", [ELSEWHERE, BOB])
+def test_who_feeds_on_ends_the_incident_of_one_of_which_only_its_silence_is_known(
+    other: ProcessIdentity, kind: Kind
+) -> None:
+    """It took the name with one message, which said a timeout shorter than the other one's gaps."""
+    bench = Bench()
+    bench.engine.processes.has_ended = {BOB}.__contains__
+    bench.feed(declaration=TEN)
+    bench.say(kind, who=other, declaration=TEN._replace(timeout=0.001, grace=0.001))
+    bench.jump(1.0)
+    assert opened(bench) == [("w", "timeout" if kind is Kind.FEED else "grace", other.pid)]
+    bench.feed(declaration=TEN)
+    assert bench.state() is State.ALIVE
+    assert [each["pid"] for each in told(bench, "handed-back")] == [ALICE.pid]
+    bench.jump(9.0)
+    assert len(opened(bench)) == 1
+
+
+@pytest.mark.parametrize("lives", [False, True])
+def test_the_incident_of_a_newer_one_that_may_live_is_not_ended_by_an_older_one(lives: bool) -> None:
+    """It hangs, as far as is known."""
+    bench = Bench()
+    bench.engine.processes.lives = lambda process: lives
+    bench.feed()
+    bench.feed(who=BOB)
+    bench.jump(10.5)
+    assert opened(bench) == [("w", "timeout", BOB.pid)]
+    for _ in range(3):
+        bench.jump(1.0)
+        assert bench.say(Kind.FEED) is not None
+    assert bench.state() is State.EXPIRED
+
+
 def test_a_newer_one_that_hangs_is_found_although_the_former_one_feeds() -> None:
     """It lives, as the kernel says."""
     bench = Bench()

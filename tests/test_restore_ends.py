@@ -41,6 +41,39 @@ def test_another_process_in_its_place_is_no_incident() -> None:
     assert said(house.out) == []
 
 
+@pytest.mark.parametrize("pause", [False, True])
+def test_who_had_the_name_before_one_that_ended_meanwhile_has_it_again(pause: bool) -> None:
+    """The parent of a forked child, say, that feeds on. What a supervisor forgets is only that it was the first."""
+    house = House()
+    house.feed(who=ALICE)
+    house.feed(who=BOB)
+    if pause:
+        house.say(Kind.PAUSE, "w", 100.0, who=None)
+    house.crash()
+    house.engine.processes.gone(BOB, house.now)
+    for _ in range(120 if pause else 20):
+        house.feed(who=ALICE)
+        house.run(1.0)
+    assert [what for what, _ in said(house.out) if what == "expired"] == []
+    assert house.state() is State.ALIVE
+    record = house.engine.get("w")
+    assert record is not None
+    assert record.owner == ALICE
+
+
+def test_who_had_the_name_before_ends_the_incident_of_one_that_ended_meanwhile() -> None:
+    """It feeds less often than a new process is waited for."""
+    house = House()
+    house.feed(who=ALICE)
+    house.feed(who=BOB)
+    house.crash()
+    house.engine.processes.gone(BOB, house.now)
+    house.run(RETURN_S + 1.0)
+    assert house.state() is State.EXPIRED
+    house.feed(who=ALICE)
+    assert house.state() is State.ALIVE
+
+
 def test_a_program_that_ended_is_told_by_its_keeper() -> None:
     house = House()
     house.feed()

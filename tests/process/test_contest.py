@@ -8,10 +8,26 @@ from pathlib import Path
 
 import pytest
 
+from banken.process_identity import own_identity, process_start
+from banken.protocol.codec import encode
+from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
+from banken_supervisor.engine.snapshot import RETURN_S
+from banken_supervisor.journal import restore
 from banken_supervisor.processes.handle import STATUS_KNOWN
 from process.kit import Home, until
+from process.ladder_kit import House
 
 pytestmark = pytest.mark.process
+
+
+PID_MAX = 2**22
+"""The kernel gives no higher number to a process."""
+
+
+def _owners(house: House) -> list[int]:
+    """The owners of watchdogs, as the journal has them."""
+    registry = restore(f"{house.place}/journal.db").registry
+    return [each.owner.pid for each in registry if each.owner is not None]
 
 
 def processor_seconds(pid: int) -> float:
@@ -45,6 +61,41 @@ def test_the_newest_process_owns_a_name_and_older_ones_are_refused(home: Home) -
     assert events.convicted() == set()
     older.kill()
     events.until(10, "expired", "wanted")
+
+
+def test_a_name_goes_back_where_the_newest_ended_while_no_supervisor_ran(house: House) -> None:
+    """The next supervisor knows of no contest: it hears an older process feed, and finds the owner's ended."""
+    config = f'[supervisor]\njournal = "{house.place}/journal.db"\n[[watchdog]]\nname = "wanted"\ntimeout = "2s"\n'
+    house.run(config)
+    older = house.worker("feeder", "wanted", 2.0, 0.05)
+    older.hear()
+    until(lambda: house.row("wanted").get("pid") == older.pid, "the older one owns it")
+    newer = house.worker("feeder", "wanted", 2.0, 0.05)
+    newer.hear()
+    until(lambda: newer.pid in _owners(house), "the newer one is the owner in the journal")
+    house.run_by.kill()
+    newer.kill()
+    events = house.run(config)
+    until(lambda: house.row("wanted").get("pid") == older.pid, "the older one owns it again", RETURN_S)
+    events.during(RETURN_S)  # no end is judged later
+    assert house.row("wanted")["state"] == "alive"
+    assert house.row("wanted")["incidents"] == 0
+
+
+@pytest.mark.parametrize("timeout", [0.5, 0.001])
+def test_a_name_goes_back_where_one_message_gave_it_to_a_process_that_there_is_not(
+    home: Home, timeout: float
+) -> None:
+    """Its start could be one. It is silent: who feeds has the name then, and ends the incident if there is one."""
+    home.supervisor()
+    worker = home.worker("feeder", "wanted", 2.0, 0.05)
+    worker.hear()
+    until(lambda: home.row("wanted").get("pid") == worker.pid, "it is watched")
+    nobody = ProcessIdentity(own_identity().boot, PID_MAX + 1, process_start(worker.pid) + 1, b"none")
+    frame = encode(Message(Kind.FEED, "wanted", nobody, 0.0, Declaration(timeout, 3600.0, 3600.0)))
+    home.ask("tell", frame=frame)
+    until(lambda: home.row("wanted")["pid"] == worker.pid, "it is the worker's again", 10.0)
+    until(lambda: home.row("wanted")["state"] == "alive", "its feeds are taken", 10.0)
 
 
 def test_an_older_process_that_comes_late_is_refused(home: Home) -> None:

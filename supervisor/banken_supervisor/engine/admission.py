@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
 
+from banken.protocol.incidents import Cause
 from banken.protocol.messages import Feeders, Kind, Message, ProcessIdentity
 from banken_supervisor.engine import members
 from banken_supervisor.engine.clean_ends import replaced
@@ -249,8 +250,8 @@ class Admission:
 
     def _contest(
         self, record: Record, process: ProcessIdentity, kind: Kind, now: float, out: list[Effect]
-    ) -> Refusal:
-        """An earlier process speaks: it is refused. If it outlives the owner, the name is its own again."""
+    ) -> Refusal | None:
+        """An earlier process speaks: it is refused. If it outlives the owner, the name is its own again: None."""
         details, owner = record.detailed(), record.owner
         if kind is Kind.LEAVING:
             details.displaced = {**details.displaced, process: ENDED}
@@ -258,6 +259,9 @@ class Admission:
             details.displace(process, now)
         if owner is None or details.displaced[process] == ENDED:
             return self.refuse(_taken_down(record, process), now, [], record.name)
+        is_silent = record.is_down and details.cause in (Cause.TIMEOUT, Cause.GRACE)
+        if is_silent and self._processes.outlived(record, now, out) and record.owner == process:
+            return None
         if not details.contest_reported and kind in members.PROOFS:
             details.contest_reported = True
             data = {"pid": owner.pid, "refused_pid": process.pid}

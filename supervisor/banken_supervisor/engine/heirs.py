@@ -30,6 +30,14 @@ def heir_of(
     return max(feeding, key=lambda process: process.start, default=last)
 
 
+def outlives(
+    record: Record, details: Details, heir: ProcessIdentity, owner: ProcessIdentity, has_ended: IsKnown
+) -> bool:
+    """Whether ``heir`` was heard later than ``owner``, which is on another host, and so not certainly newer, or has
+    ended unseen, if there ever was such a process."""
+    return details.displaced[heir] > record.fed_at and (heir.boot != owner.boot or has_ended(owner))
+
+
 def hand_back(
     table: Table,
     record: Record,

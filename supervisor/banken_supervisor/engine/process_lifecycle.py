@@ -16,7 +16,7 @@ from banken_supervisor.engine.descriptions import exited_event
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.ended_by_ladder import was_ended_by_ladder
 from banken_supervisor.engine.exit_status import end_text
-from banken_supervisor.engine.heirs import hand_back, heir_of
+from banken_supervisor.engine.heirs import hand_back, heir_of, outlives
 from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.members import is_of_another, is_part_of, member_of, show, show_first, take_out
 from banken_supervisor.engine.occurrence import Occurrence
@@ -182,12 +182,12 @@ class ProcessLifecycle:
         for record in self._table.take_owned(process):
             self._on_purpose.note_end(record, program)
             details = record.detailed()
+            details.displace(process, ENDED)  # one that had the name before, and lives, may have it again
             if record.is_judged and details.members:
                 details.ended = {**(details.ended or {}), process: None}
                 details.exited_at = now + RETURN_S
                 self._table.arm(record)
             elif details.members and process in details.members:
-                details.displace(process, ENDED)
                 take_out(self._table, record, details.members[process], now)
                 if record.state is State.PAUSED and not details.members and not self.is_program(record.name):
                     self._ended(record, GONE, now + RETURN_S)
@@ -367,12 +367,12 @@ class ProcessLifecycle:
 
     def outlived(self, record: Record, now: float, out: list[Effect]) -> bool:
         """Whether a process that had the name before still feeds it, while nothing but silence is known of the one
-        that took it: it runs elsewhere, and is not certainly newer. The name is the former one's again."""
+        that took it. The name is the former one's again."""
         details, owner = record.details, record.owner
         if owner is None or details is None or not details.displaced or self.lives(owner):
             return False
         heir = heir_of(record, details, now, self.lives, self.has_ended)
-        if heir is None or heir.boot == owner.boot or details.displaced[heir] <= record.fed_at:
+        if heir is None or not outlives(record, details, heir, owner, self.has_ended):
             return False
         hand_back(self._table, record, heir, owner, None, out)
         return True

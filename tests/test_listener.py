@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import socket
@@ -16,7 +17,7 @@ import pytest
 
 from banken_supervisor.engine.principal import OtherUser
 from banken_supervisor.sources import connections, listener
-from banken_supervisor.sources.connections import Door, connections_max
+from banken_supervisor.sources.connections import PORTION_MIN, Door, connections_max
 from banken_supervisor.sources.listener import Listener
 from banken_supervisor.sources.poller import OtherPoller
 from banken_supervisor.sources.sockets import FEEDS_TERMS
@@ -169,6 +170,27 @@ def test_who_sends_garbage_is_not_read_for_a_while_and_others_are(
     faulty.sendall(frame(b"nonsense") * 100)
     assert drain() == []
     assert 0.04 < bench.listener.patience(time.monotonic()) <= listener.GARBAGE_MAX_S
+
+
+@pytest.mark.parametrize("command", [frame(b"\1X", 4), frame(b"\x04PING\0\x0ahere", 4)])
+def test_commands_of_which_no_message_comes_take_small_portions(bench: Bench, command: bytes) -> None:
+    """65,536 bytes of them take a turn's whole time, and others would not be read in it."""
+    flooding = bench.connect()
+    flooding.setblocking(False)
+    bench.read()
+    (held,) = bench.connections.by_descriptor.values()
+    portions = []
+    for number in range(30):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                flooding.send(command * 2_000)
+        bench.read(seconds=0.001)
+        portions.append(held.portion)
+        if number == 20:  # by now it has found its size
+            portions.clear()
+    assert max(portions) <= 8 * PORTION_MIN
+    bench.connect(b"heard")
+    assert bench.read(seconds=0.02) == [b"heard"]
 
 
 def test_what_is_closed_while_it_rests_is_not_read_again(bench: Bench) -> None:

@@ -29,7 +29,8 @@ from banken_supervisor.sources.poller import POLLHUP, POLLOUT, make_poller
 PORTION_MAX = 65_536
 PORTION_S = 0.0005
 """Bytes that one connection gives in its turn: few (PORTION_MIN), and twice as many each time while they take less
-than this many seconds. Messages that need decoding take a hundred times longer than feeds that are known."""
+than this many seconds. Messages that need decoding take a hundred times longer than feeds that are known; commands
+of ZeroMQ's protocol, of which no message comes, take long, too."""
 
 GARBAGE_EACH_S, GARBAGE_MAX_S = 0.001, 0.1
 """Seconds for which a connection is not read after each message that is not understood, and at most. Who sends
@@ -131,7 +132,7 @@ class Listener:
     def _portions(self, principal: AnyPrincipal, limit: int, until: float) -> Iterator[Iterator[bytes]]:
         """A portion of each connection of this round, as long as they are this principal's."""
         waiting = self._round
-        before, garbage = 0.0, self.garbage()
+        before, garbage = monotonic(), self.garbage()
         while waiting and waiting[0].door.principal is principal:
             connection = waiting.popleft()
             if self.rests(connection):
@@ -146,8 +147,6 @@ class Listener:
             elif messages:
                 self.speaker = connection
                 self._given += len(messages)
-                if is_full:
-                    before = monotonic()
                 self._portion = iter(messages)
                 yield self._portion
             looked = monotonic()
@@ -156,10 +155,11 @@ class Listener:
                 garbage = self.garbage()
             if is_full and connection.door.handler is None:
                 self._again = True
-                quick = looked - before < PORTION_S or not messages
+                quick = looked - before < PORTION_S
                 connection.portion = min(PORTION_MAX, 2 * connection.portion) if quick else PORTION_MIN
             if self._given >= limit or looked >= until:
                 return
+            before = looked
 
     def _rest(self, connection: Connection, now: float, garbage: int) -> None:
         """Do not read it before it has paid for so much garbage, and few of its messages wait."""

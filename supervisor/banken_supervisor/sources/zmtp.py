@@ -174,7 +174,9 @@ class Incoming:
         return min(body + size, len(data))
 
     def _command(self, command: bytes, messages: list[bytes]) -> None:
-        name, rest = command[1 : 1 + command[0]] if command else b"", command[1 + command[0] :] if command else b""
+        if not command or not 0 < command[0] < len(command):
+            raise ProtocolError("a command without its name")
+        name, rest = command[1 : 1 + command[0]], command[1 + command[0] :]
         if name == b"PING":
             self.pong = frame(b"\x04PONG" + rest[2 : 2 + CONTEXT_MAX], _COMMAND)
         elif name == b"SUBSCRIBE":

@@ -17,7 +17,7 @@ import pytest
 
 from banken_supervisor.engine.principal import OtherUser
 from banken_supervisor.sources import connections, listener
-from banken_supervisor.sources.connections import PORTION_MIN, Door, connections_max
+from banken_supervisor.sources.connections import Door, connections_max
 from banken_supervisor.sources.listener import Listener
 from banken_supervisor.sources.poller import OtherPoller
 from banken_supervisor.sources.sockets import FEEDS_TERMS
@@ -188,9 +188,9 @@ def test_commands_of_which_no_message_comes_take_small_portions(bench: Bench, co
         portions.append(held.portion)
         if number == 20:  # by now it has found its size
             portions.clear()
-    assert max(portions) <= 8 * PORTION_MIN
+    assert max(portions) <= listener.PORTION_MAX // 2
     bench.connect(b"heard")
-    assert bench.read(seconds=0.02) == [b"heard"]
+    assert bench.read() == [b"heard"]
 
 
 def test_what_is_closed_while_it_rests_is_not_read_again(bench: Bench) -> None:

@@ -182,12 +182,12 @@ def test_files_that_name_nothing(tmp_path: Path) -> None:
     assert fails(check) == "the file is not there"
     for content, words in (
         ("", "the file is empty"),
-        ("nginx", "the file begins with 'nginx', which is no pid"),
+        ("hunter2", "the file does not begin with a pid"),
         ("0", "which is no pid"),
         ("-1", "which is no pid"),
         ("9" * 500, "which is no pid"),
         ("2147483647", "pid 2147483647, which the file names, is not there"),
-        ("\x1b[2J", "which is no pid"),
+        ("\x1b[2J", "does not begin with a pid"),
     ):
         file.write_text(content)
         assert words in fails(check)

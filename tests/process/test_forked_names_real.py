@@ -14,6 +14,15 @@ pytestmark = [pytest.mark.process, pytest.mark.every_python]
 PARENT = """
 import os, multiprocessing, sys
 from banken import client
+from banken.control import Control
+
+def takes(watchdog):
+    with Control(os.environ["BANKEN_ADDRESS"], 10.0) as control:
+        while True:
+            watchdog.feed()
+            (row,) = control.request("status", name="trainer")["rows"]
+            if row["pid"] == os.getpid():
+                return
 
 def child():
     {work}
@@ -30,6 +39,36 @@ sys.stdin.read()
 """
 
 
+def _run(home: Home, work: str) -> subprocess.Popen[str]:
+    """The parent, once its child has ended."""
+    parent = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", PARENT.format(work=work)],
+        env={"BANKEN_ADDRESS": home.address, "PATH": "/usr/bin:/bin"},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "joined\n"
+    return parent
+
+
+@pytest.mark.parametrize(
+    "end", ["", "; os._exit(1)", "; os.kill(os.getpid(), 9)", "; raise ValueError('a bad sample')"]
+)
+def test_a_child_that_feeds_its_parents_name_has_it_for_its_life_only(home: Home, end: str) -> None:
+    """However it ends: its parent, which feeds on, has it again, and nobody is convicted."""
+    home.supervisor()
+    events = home.events()
+    parent = _run(home, f"takes(trainer){end}")
+    try:
+        assert events.until(10, "handed-back", "trainer")["pid"] == parent.pid
+        until(lambda: home.row("trainer").get("pid") == parent.pid, "it is the parent's")
+        row = home.row("trainer")
+        assert (row["state"], row["incidents"]) == ("alive", 0)
+    finally:
+        parent.kill()
+        parent.communicate()
+
+
 @pytest.mark.parametrize(
     "work",
     [
@@ -41,14 +80,8 @@ sys.stdin.read()
 def test_a_forked_child_neither_releases_nor_fails_its_parents_name(home: Home, work: str) -> None:
     """It ends in order, or by an exception, after a name of its own: its parent is watched on."""
     home.supervisor()
-    parent = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", PARENT.format(work=work)],
-        env={"BANKEN_ADDRESS": home.address, "PATH": "/usr/bin:/bin"},
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+    parent = _run(home, work)
     try:
-        assert parent.stdout is not None
-        assert parent.stdout.readline() == "joined\n"
         until(lambda: "trainer" in home.rows("trainer"), "the parent is watched")
         row = home.row("trainer")
         assert (row["state"], row["pid"]) == ("alive", parent.pid)

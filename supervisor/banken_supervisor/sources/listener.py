@@ -27,7 +27,7 @@ from banken_supervisor.sources.connections import PORTION_MIN, Connection, Conne
 from banken_supervisor.sources.poller import POLLHUP, POLLOUT, make_poller
 
 PORTION_MAX = 65_536
-PORTION_S = 0.0005
+PORTION_S = 0.001
 """Bytes that one connection gives in its turn: few (PORTION_MIN), and twice as many each time while they take less
 than this many seconds. Messages that need decoding take a hundred times longer than feeds that are known; commands
 of ZeroMQ's protocol, of which no message comes, take long, too."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
+
 from banken.protocol.codec import encode
 from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.barrier import PATIENCE, PROBES_LOST_MAX, UNREAD_MAX
@@ -90,6 +92,15 @@ def test_a_stopped_supervisor_convicts_nobody() -> None:
     assert turns.driver.now - before <= WAIT_MAX + 0.1
     assert turns.turn([feed()]) == []
     assert turns.driver.clock.lost > 3590
+
+
+def test_a_few_lost_milliseconds_are_told_when_they_add_up() -> None:
+    """They are counted at once."""
+    turns = Turns()
+    turns.turn([feed()])
+    told = [turns.turn(took=turns.driver.patience() + turns.driver.clock.allowance + 0.02) for _ in range(4)]
+    assert told == [[], [], ["stalled"], []]
+    assert turns.driver.clock.lost == pytest.approx(0.08)
 
 
 def test_while_not_everything_can_be_read_time_runs_slowly() -> None:

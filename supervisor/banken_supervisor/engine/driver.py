@@ -38,6 +38,10 @@ because its feed still waits to be read (ZeroMQ serves all connections in turn),
 REPORT_EVERY = 1.0
 """Seconds of real time between two events about stalls or overload."""
 
+LOST_MIN = 0.05
+"""Seconds lost, together since the last event, before one tells of them. On a busy machine a few milliseconds more
+than the clock's allowance are no news."""
+
 
 class Driver:
     """Gives the engine its time, and lets it judge when everything that was sent before has been read.
@@ -111,7 +115,7 @@ class Driver:
         if clock.last_lost > 0.0:
             self._unreported_lost += clock.last_lost
             engine.registry.note_stall(clock.last_lost, now)
-            if self._may_report(EventType.STALLED, real):
+            if self._unreported_lost >= LOST_MIN and self._may_report(EventType.STALLED, real):
                 data = {"lost": self._unreported_lost, "total": clock.lost, "stalls": clock.stalls}
                 self.out.append(Event(EventType.STALLED, None, data))
                 self._unreported_lost = 0.0

@@ -339,10 +339,11 @@ def test_what_is_not_there(web: Web) -> None:
         (b"\x16\x03\x01\x02\x00\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"GET /" + b"x" * 20_000, 431),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n", 400),
     ],
 )
 def test_garbage_is_answered_and_not_logged(web: Web, sent: bytes, status: int) -> None:
-    """What is no HTTP, has no host, or too long a head."""
+    """What is no HTTP, has no host, too long a head, or a body of two lengths."""
     web.ready()
     until(lambda: "the supervisor answers" in web.process.log(), "it has said so")
     logged = web.process.log()

@@ -38,6 +38,9 @@ bytes cost as much time as hundreds of requests."""
 
 _END = re.compile(rb"\n\r?\n")
 
+_LENGTHS = frozenset((b"content-length", b"transfer-encoding"))
+"""Both of them: a proxy may go by the one and h11 by the other, and what is a body to it is a request here."""
+
 
 class _BoundedBuffer(ReceiveBuffer):
     """What h11 has not read yet. h11's own limit binds only a head that is not whole: one that arrives at once is
@@ -91,6 +94,8 @@ class _BoundedConnection(h11.Connection):
             if len(path) > PATH_MAX or query.count(b"&") >= KEYS_MAX:
                 said = f"the path has more than {PATH_MAX} bytes, or the query more than {KEYS_MAX} keys"
                 raise h11.RemoteProtocolError(said, error_status_hint=414)
+            if {name for name, _ in event.headers} >= _LENGTHS:
+                raise h11.RemoteProtocolError("a body of two lengths")
         return event
 
 

@@ -250,3 +250,50 @@ def test_a_ping_ends_a_failure_that_was_said_without_a_process() -> None:
     assert bench.state() is State.EXPIRED
     bench.say(Kind.FEED, who=None)
     assert bench.state() is State.ALIVE
+
+
+def test_who_is_silent_is_found_at_once_when_a_feed_of_nobody_ends_an_incident() -> None:
+    """A command feeds the name after a failure that an operator has said: that proves nothing of ``BOB``."""
+    bench = Bench()
+    feeds(bench, BOB, ALICE, declaration=EACH)
+    bench.say(Kind.FAIL, "w", "it is broken", who=None)
+    feeds(bench, ALICE, declaration=EACH, times=18)
+    bench.say(Kind.FEED, "w", who=None)
+    assert bench.state() is State.ALIVE
+    bench.jump(0.25)
+    assert opened(bench)[1:] == [("w", "timeout", BOB.pid)]
+
+
+def test_who_released_after_a_step_has_ended_another_one_may_feed_again() -> None:
+    """``ALICE`` is killed by the ladder. ``BOB``, who lives, releases the name, which stays, and comes back."""
+    bench = Bench()
+    kills = Policy(EACH, ladder=Ladder((Step(do="kill"),)))
+    bench.engine.declare("w", kills, bench.now, bench.out)
+    feeds(bench, ALICE, BOB)
+    feeds(bench, BOB, times=11)
+    ends(bench, ALICE, -9)
+    bench.say(Kind.RELEASE, who=BOB)
+    assert bench.state() is State.EXPIRED, "the last of them was ended by a step"
+    feeds(bench, BOB)
+    assert (bench.state(), bench.engine.admission.refused) == (State.ALIVE, {})
+    bench.jump(10.1)
+    assert opened(bench)[1:] == [("w", Cause.TIMEOUT, BOB.pid)]
+
+
+@pytest.mark.parametrize("kind", [Kind.EXTEND, Kind.LEAVING])
+def test_the_time_that_one_asks_for_in_an_incident_of_a_dead_one_is_kept_for_it(kind: Kind) -> None:
+    """The next feed of a third one ends that incident."""
+    bench = Bench()
+    bench.engine.processes.tells_end = lambda process: True
+    feeds(bench, ALICE, BOB, CAROL, declaration=EACH)
+    ends(bench, ALICE, -9)
+    bench.jump(9.0)
+    bench.say(kind, "w", 15.0 if kind is Kind.EXTEND else None, who=BOB)
+    for _ in range(9):
+        bench.jump(1.0)
+        bench.feed(who=CAROL, declaration=EACH)
+    assert (bench.state(), opened(bench)) == (State.ALIVE, [("w", Cause.EXITED, ALICE.pid)])
+    for _ in range(7):
+        bench.jump(1.0)
+        bench.feed(who=CAROL, declaration=EACH)
+    assert opened(bench)[1:] == [("w", Cause.TIMEOUT, BOB.pid)]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import inf
+from typing import Any
 
 import pytest
 
 from banken.protocol.incidents import Cause
-from banken.protocol.messages import Declaration, Kind, Scope
+from banken.protocol.messages import Declaration, Feeders, Kind, Scope
 from banken_supervisor.control.control_api import row
 from banken_supervisor.engine.effects import Event, RunCallback
 from banken_supervisor.engine.snapshot import checkpoint
 from banken_supervisor.engine.states import State
-from engine_kit import ALICE, BOB, Bench, counted_bench
+from engine_kit import ALICE, BOB, Bench, counted_bench, opened
 
 GET = Scope("GET /x", 1.0, 4.0, 4711, "worker-2", "")
 
@@ -135,6 +136,45 @@ def test_progress_is_no_subject_while_idle(bench: Bench) -> None:
     assert bench.state() is State.ALIVE
     bench.jump(0.2)
     assert bench.state() is State.EXPIRED
+
+
+@pytest.mark.parametrize(("kind", "args"), [(Kind.FEED, ()), (Kind.NOTE, (1, None)), (Kind.NOTE, (None, "on"))])
+def test_a_feed_ends_idle_for_the_progress_too(bench: Bench, kind: Kind, args: tuple[Any, ...]) -> None:
+    """The time in which it was idle is not held against its value."""
+    declared = Declaration(10.0, 3.0, 20.0, progress_timeout=5.0)
+    bench.say(Kind.NOTE, "w", 1, None, declaration=declared)
+    work(bench, None, declaration=declared)
+    bench.jump(3600.0)
+    bench.say(kind, "w", *args, declaration=declared)
+    bench.jump(4.9)
+    assert bench.state() is State.ALIVE
+    bench.jump(0.2)
+    assert bench.state() is State.EXPIRED
+
+
+@pytest.mark.parametrize("kind", [Kind.FEED, Kind.WORK])
+def test_who_was_idle_in_an_incident_for_want_of_progress_has_not_moved_its_value(bench: Bench, kind: Kind) -> None:
+    declared = Declaration(10.0, 3.0, 20.0, progress_timeout=5.0)
+    bench.say(Kind.NOTE, "w", 1, None, declaration=declared)
+    bench.jump(5.1)
+    work(bench, None, declaration=declared)
+    bench.jump(1.0)
+    bench.say(kind, "w", *((60.0, None) if kind is Kind.WORK else ()), declaration=declared)
+    assert bench.state() is State.EXPIRED
+    bench.say(Kind.NOTE, "w", 2, None, declaration=declared)
+    assert bench.state() is State.ALIVE
+
+
+def test_who_was_idle_gives_no_time_to_another_one_that_makes_no_progress(bench: Bench) -> None:
+    """Where each is judged by itself: something could go on."""
+    declared = Declaration(10.0, 3.0, 20.0, Feeders.EACH, progress_timeout=5.0)
+    bench.say(Kind.NOTE, "w", 1, None, declaration=declared)
+    for _ in range(6):
+        bench.feed(declaration=declared)
+        work(bench, None, who=BOB, declaration=declared)
+        bench.jump(0.9)
+        work(bench, 60.0, who=BOB, declaration=declared)
+    assert [(cause, pid) for _, cause, pid in opened(bench)] == [("no-progress", ALICE.pid)]
 
 
 def test_after_a_restart_of_the_supervisor_idle_has_a_timeout_until_it_is_said_again(bench: Bench) -> None:

@@ -257,8 +257,9 @@ class Engine:
                 self.table.know_frame(record, frame)
             elif member is not None and member.joined:
                 self.table.know_frame(record, frame, member)
-        if member is not None and not alone and record.state in (State.ALIVE, State.PAUSED):
-            if record.owner == member.process:
+        is_each = record.declaration.feeders is Feeders.EACH
+        if is_each and record.state in (State.ALIVE, State.PAUSED):
+            if member is not None and record.owner == member.process:
                 members.keep(record, member)
             members.show_first(record)
             self.table.arm(record)

@@ -110,6 +110,12 @@ def is_of_another(record: Record, member: Member | None, *, is_held: bool = Fals
     return about is not None and about is not member and about.joined
 
 
+def is_beside(record: Record, member: Member | None) -> bool:
+    """Whether there is an incident, and this process is not the one that it is about, who may be dead."""
+    is_each = record.declaration.feeders is Feeders.EACH
+    return is_each and record.is_down and member is not None and record.owner != member.process
+
+
 def is_aside(record: Record, member: Member | None, message: Message, held: Cause | None) -> bool:
     """Whether this is said in an incident of another process. ``held``: the cause of a verdict that is none yet.
     The progress value is the name's: whoever moves it ends an incident for want of that. What names no process
@@ -267,6 +273,18 @@ def _find_owner(table: Table, record: Record, left: dict[ProcessIdentity, Member
         record.owner = next(reversed(left))  # who is looked at after a verdict
     elif table.watches(record.owner):
         record.owner = None  # it has released the name, and lives
+
+
+def end_idle(record: Record, now: float) -> None:
+    """The process that the record shows says something. While all were idle nothing could go on: the progress value
+    has a whole time from ``now``. An incident for want of progress only another value ends."""
+    details = record.detailed()
+    stands_still = record.is_down and details.cause is Cause.NO_PROGRESS
+    if details.work_due != inf or details.progress_at is None or stands_still:
+        return
+    others = (details.members or {}).values() if record.declaration.feeders is Feeders.EACH else ()
+    if all(each.work_due == inf for each in others if each.joined):
+        details.progress_at, details.progress_allowed = now, NOTHING_ALLOWED
 
 
 def drop(record: Record, member: Member, now: float) -> None:

@@ -67,6 +67,7 @@ class MessageKinds:
         if details is not None:
             self._table.await_feeds(record)
             self._table.end_extension(record)
+            members.end_idle(record, now)
             details.work_due = details.scope = None
         keeps_incident = observer.keeps_incident(record, now)
         if (keeps_incident or record.state is State.PAUSED) and message.identity is None:
@@ -111,9 +112,7 @@ class MessageKinds:
         table.await_feeds(record)
         table.forget_frames(record)  # the next feed must be looked at: it ends this
         table.end_extension(record)
-        if details.work_due == inf and details.progress_at is not None:
-            # While it was idle nothing could go on.
-            details.progress_at, details.progress_allowed = now, NOTHING_ALLOWED
+        members.end_idle(record, now)
         details.work_due, details.scope = inf if seconds is None else now + seconds, scope
         details.sampled = False
         began = None if seconds is None else now if scope is None else now - scope.age
@@ -152,9 +151,11 @@ class MessageKinds:
         self._lifecycle.apply(record, Occurrence(Trigger.PAUSE, until=until, seconds=seconds), now, out)
 
     def _extend(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
-        if record.is_judged:
+        member = members.member_of(record, message.identity)
+        if members.is_beside(record, member) and members.keep_aside(member, message, now):
+            self._table.mark_changed(record)
+        elif record.is_judged:
             self._table.forget_frames(record)  # the next feed must be looked at: it ends the extension
-            member = members.member_of(record, message.identity)
             if member is None or record.declaration.feeders is not Feeders.EACH:
                 members.extend(record, now + message.args[0])
             else:  # it is this one that the record shows

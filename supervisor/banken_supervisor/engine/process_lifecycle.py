@@ -18,7 +18,7 @@ from banken_supervisor.engine.ended_by_ladder import was_ended_by_ladder
 from banken_supervisor.engine.exit_status import end_text
 from banken_supervisor.engine.heirs import hand_back, heir_of, outlives
 from banken_supervisor.engine.lifecycle import Lifecycle
-from banken_supervisor.engine.members import is_of_another, is_part_of, member_of, show, show_first, take_out
+from banken_supervisor.engine.members import is_beside, is_part_of, member_of, show, show_first, take_out
 from banken_supervisor.engine.occurrence import Occurrence
 from banken_supervisor.engine.on_purpose import OnPurpose
 from banken_supervisor.engine.record import ENDED, Details, Member, Record
@@ -144,7 +144,7 @@ class ProcessLifecycle:
                 self._table.arm(record)
             elif record.declaration.feeders is Feeders.EACH and record.state is State.ALIVE:
                 details.work_due, details.extended_until = until, None  # it is this one that the record shows
-        elif (member := member_of(record, process)) is not None and is_of_another(record, member):
+        elif (member := member_of(record, process)) is not None and is_beside(record, member):
             member.work_due, member.extended_until = now + max(record.declaration.timeout, LEAVING_S), None
 
     def released(self, record: Record, process: ProcessIdentity | None, now: float, out: list[Effect]) -> None:
@@ -161,7 +161,8 @@ class ProcessLifecycle:
                 self._leave(record, member, "released", now, out)
                 return
             if was_ended_by_ladder(record):
-                details.displace(process, ENDED)
+                if member is None or record.owner == process:
+                    details.displace(process, ENDED)  # else it was another one
                 if member is not None:
                     take_out(self._table, record, member, now)
                 return
@@ -395,6 +396,5 @@ class ProcessLifecycle:
     def _ended(self, record: Record, how: str, at: float) -> None:
         self._table.forget_frames(record)
         details = record.detailed()
-        details.abandoned = False
-        details.exited_at, details.exited_how = at, how
+        details.abandoned, details.exited_at, details.exited_how = False, at, how
         self._table.arm(record)

@@ -122,3 +122,16 @@ def test_such_a_pause_is_over_when_each_process_has_been_heard() -> None:
         house.feed(who=who, declared=EACH)
         house.run(0.25)
         assert house.state() is state
+
+
+@pytest.mark.parametrize("feeders", [Feeders.EACH, Feeders.ANY])
+def test_after_a_restart_a_process_that_has_declared_the_operators_name_is_waited_for(feeders: Feeders) -> None:
+    """It hangs before its first feed."""
+    house = House(w=TEN._replace(feeders=feeders))
+    house.not_awaited.add("w")
+    house.shelf.registry.clear()
+    house.crash(0.0)
+    house.say(Kind.DECLARE, "w")
+    house.crash(1.0)
+    house.run(30.0)
+    assert [(name, cause) for name, cause, _ in opened(house)] == [("w", Cause.GRACE)]

@@ -66,7 +66,7 @@ class Oracle:
         watched = self.names.get(name)
         life = None if watched is None else watched.lives.get(pid)
         if refused:
-            if pid in self.live and life is not None and life.is_sure and not life.is_leaving:
+            if pid in self.live and what in TAKES and not (life is not None and life.is_leaving):
                 self.find("broken", name, f"{what} of process {pid} is refused")
             self.tell(now, told)
             return

@@ -170,7 +170,7 @@ class Restore:
             if not checkpoint.awaited:
                 record.detailed().dormant = True
         fed = checkpoint.state is not State.WAITING
-        if checkpoint.awaited and (fed or checkpoint.owner is not None):  # else the config says whether it is
+        if checkpoint.awaited and (fed or checkpoint.processes):  # else the config says whether it is
             table.await_feeds(record)
         self._declarations.bring_back(record, checkpoint.declaration, checkpoint.by, fed=fed)
         record.resolution = checkpoint.resolution

@@ -209,7 +209,8 @@ class Watched:
         self.peak = max(self.peak, last + timeout + LONG_S, spread + timeout)
         self.since = now + RETURN_S, max(spread, self.since[1] + LONG_S)
         self.extended += RETURN_S
-        if self.incident is None or self.incident.cause != "no-progress":
+        is_known = self.incident is not None and self.incident.cause == "no-progress"
+        if not is_known and (self.said.progress_timeout or 0.0) <= LONG_S:
             self.moved = self.moved_by = self.progress = None
         if self.incident is not None:
             for life in (*self.lives.values(), self.pool):

@@ -314,7 +314,7 @@ class Oracle:
                 self.find(
                     "broken", run.about.name, f"{run.step.do} is done to {target}, the incident is of {about}"
                 )
-            elif target not in watched.lives:
+            elif not watched.is_each and target not in watched.lives and target not in self.dying:
                 self.find("broken", run.about.name, f"{run.step.do} is done to {target}, which does not feed it")
         elif target is None and watched.is_each and about in self.live:
             life = watched.lives.get(about or 0)

@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from .members import Report, Round
 from .members_faults import FAULTS, Fault
 from .members_plan import plan
+from .members_round import Report, Round
 
 SEEDS = range(30)
 

@@ -312,7 +312,10 @@ class Round:
 
     def _go_on(self) -> None:
         """After a standstill what was said meanwhile is read before anything is judged."""
+        if self._away is not None:
+            return
         self._is_stalled = False
+        self.house.keep()  # the loop does so in each turn
         unread, self._unread = self._unread, []
         for deed in unread:
             self._say(deed)

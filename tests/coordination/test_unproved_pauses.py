@@ -72,7 +72,7 @@ class Speaking(Member):
         self.words.has_read_all(other.engine.registry.words())
 
     def journal(self) -> Snapshot:
-        found = (checkpoint(record, None, self.now) for record in self.engine.table)
+        found = (checkpoint(record, lambda process: None, self.now) for record in self.engine.table)
         return Snapshot([each for each in found if each is not None])
 
 

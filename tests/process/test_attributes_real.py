@@ -41,6 +41,10 @@ REPORTER = (sys.executable, "-I", "-S", "-B", "-c", REPORT)
 PYTHONS = sum(1 << number - 1 for number in (signal.SIGPIPE, signal.SIGXFSZ))
 """Signals that the reporter itself ignores, as all Python does."""
 
+LIBRARYS = sum(1 << number - 1 for number in (32, 33))
+"""Signals that the C library keeps for itself. Its posix_spawn, by which Popen starts from Python 3.13 on, ignores
+them."""
+
 ASKED = ProcessAttributes(oom_score_adj=321)
 """Attributes for which the launcher is needed, and which anybody may have."""
 
@@ -77,7 +81,9 @@ print(run(build("exec", {"command": sys.argv[1:]}), subject()).data["output"])
 
 def reported(text: str) -> dict[str, Any]:
     """What the reporter has said."""
-    return json.loads(next(line for line in text.splitlines() if line.startswith("{")))
+    found: dict[str, Any] = json.loads(next(line for line in text.splitlines() if line.startswith("{")))
+    found["ignored"] &= ~LIBRARYS
+    return found
 
 
 def report(log: Path, *arguments: str, **fields: Any) -> dict[str, Any]:

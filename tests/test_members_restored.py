@@ -91,14 +91,20 @@ def test_a_process_that_declared_the_name_is_judged_by_itself_from_its_second_fe
         assert opened(house) == then
 
 
-def test_a_pause_that_ended_while_no_supervisor_ran_is_over_when_each_process_can_have_said_so() -> None:
-    """``BOB`` finds the new supervisor a little later than ``ALICE``, and feeds just often enough."""
+def with_a_pause_that_ended_in_the_crash() -> House:
+    """Both feed it, and an operator had paused it."""
     house = House()
     for _ in range(2):
         for who in (ALICE, BOB):
             house.feed(who=who, declared=EACH)
     house.say(Kind.PAUSE, "w", 1.0, who=None)
     house.crash(5.0)
+    return house
+
+
+def test_a_pause_that_ended_while_no_supervisor_ran_is_over_when_each_process_can_have_said_so() -> None:
+    """``BOB`` finds the new supervisor a little later than ``ALICE``, and feeds just often enough."""
+    house = with_a_pause_that_ended_in_the_crash()
     house.feed(who=ALICE, declared=EACH)
     house.run(1.5)
     for _ in range(9):
@@ -112,12 +118,7 @@ def test_a_pause_that_ended_while_no_supervisor_ran_is_over_when_each_process_ca
 
 
 def test_such_a_pause_is_over_when_each_process_has_been_heard() -> None:
-    house = House()
-    for _ in range(2):
-        for who in (ALICE, BOB):
-            house.feed(who=who, declared=EACH)
-    house.say(Kind.PAUSE, "w", 1.0, who=None)
-    house.crash(5.0)
+    house = with_a_pause_that_ended_in_the_crash()
     for who, state in ((ALICE, State.PAUSED), (BOB, State.ALIVE)):
         house.feed(who=who, declared=EACH)
         house.run(0.25)

@@ -183,9 +183,9 @@ def test_files_that_name_nothing(tmp_path: Path) -> None:
     for content, words in (
         ("", "the file is empty"),
         ("hunter2", "the file does not begin with a pid"),
-        ("0", "which is no pid"),
-        ("-1", "which is no pid"),
-        ("9" * 500, "which is no pid"),
+        ("0", "does not begin with a pid"),
+        ("-1", "does not begin with a pid"),
+        ("9" * 500, "does not begin with a pid"),
         ("2147483647", "pid 2147483647, which the file names, is not there"),
         ("\x1b[2J", "does not begin with a pid"),
     ):

@@ -150,12 +150,16 @@ class RunningCommand:
     def reap(self) -> int | None:
         """Its exit status; negative: the signal that ended it. None: it does not end, or that is not known
         (``is_lost``)."""
-        told = None if self._handle is None else self._handle.ended_with()
+        told = self._status_by_kernel()
         try:
             collected = self._process.wait(5)  # 0, too, where there is nothing to collect
         except subprocess.TimeoutExpired:
             return None
+        told = self._status_by_kernel() if told is None else told
         return collected if told is None and not self.is_lost else told
+
+    def _status_by_kernel(self) -> int | None:
+        return None if self._handle is None else self._handle.ended_with()
 
     def _signal(self, number: int) -> None:
         if self._process.returncode is None and not self.is_lost:

@@ -163,10 +163,9 @@ def read_pid(path: str) -> tuple[int, int]:
     if not words:
         raise ValueError("the file is empty")
     word = words[0].decode("ascii", "replace")
-    if not word.isascii() or not word.lstrip("-").isdecimal():  # not shown: it may be a link to a secret
+    if not word.isascii() or not word.isdecimal() or not 0 < int(word[:12]) < 2**31:
+        # What it begins with is not shown: it may be a link to a secret.
         raise ValueError("the file does not begin with a pid")
-    if not word.isdecimal() or not 0 < int(word[:12]) < 2**31:
-        raise ValueError(f"the file begins with {word[:20]}, which is no pid")
     return int(word[:12]), found.st_uid
 
 

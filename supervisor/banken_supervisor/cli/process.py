@@ -37,7 +37,7 @@ DIRECTORY_MAX = 60
 def prepare() -> None:
     """Set this process up for supervising; call it before the supervisor is made."""
     hold_standard_descriptors()
-    hear_signals()
+    unblock_signals()
     if isinstance(sys.stdout, io.TextIOWrapper):  # what callbacks and actions print is to be in a file at once
         sys.stdout.reconfigure(line_buffering=True)
     _log_stacks_of_crashes()
@@ -52,7 +52,7 @@ def prepare() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def hear_signals() -> None:
+def unblock_signals() -> None:
     """Have signals come that whoever started this process has blocked: nothing else than SIGKILL would end it."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 

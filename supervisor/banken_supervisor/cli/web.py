@@ -55,7 +55,7 @@ def command(address: str | None, journal: str | None, json_logs: bool, until_eof
     from banken_supervisor.web import listen_address, ping_keys, token_file
 
     process.hold_standard_descriptors()
-    process.hear_signals()
+    process.unblock_signals()
     logs.to_stderr("info", as_json=json_logs)
     options = WebOptions(**given)
     where, names, token, read_token, allowed = check(options)

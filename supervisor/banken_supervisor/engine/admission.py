@@ -13,7 +13,7 @@ from math import inf
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Feeders, Kind, Message, ProcessIdentity
 from banken_supervisor.engine import members
-from banken_supervisor.engine.clean_ends import replaced
+from banken_supervisor.engine.clean_ends import tell_unjudged_end
 from banken_supervisor.engine.descriptions import declared_event
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.feed_history import FeedHistory
@@ -224,7 +224,7 @@ class Admission:
     ) -> None:
         former = record.owner
         if former is not None:
-            replaced(record, former, out)
+            tell_unjudged_end(record, former, out)
         self._table.set_owner(record, process, out)
         self._observer.new_feeder(record)
         if record.details is not None:

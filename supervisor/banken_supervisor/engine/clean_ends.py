@@ -17,7 +17,7 @@ def is_clean_end(record: Record, status: int | None, is_left: bool, why: str | N
     return found or record.is_ending
 
 
-def replaced(record: Record, process: ProcessIdentity, out: list[Effect]) -> None:
+def tell_unjudged_end(record: Record, process: ProcessIdentity, out: list[Effect]) -> None:
     """Another process has the name now, and not this one: an end that is not judged yet is no incident any more.
     One that would have been is told."""
     details = record.details

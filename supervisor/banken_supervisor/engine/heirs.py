@@ -30,12 +30,17 @@ def heir_of(
     return max(feeding, key=lambda process: process.start, default=last)
 
 
-def outlives(
-    record: Record, details: Details, heir: ProcessIdentity, owner: ProcessIdentity, has_ended: IsKnown
-) -> bool:
-    """Whether ``heir`` was heard later than ``owner``, which is on another host, and so not certainly newer, or has
-    ended unseen, if there ever was such a process."""
-    return details.displaced[heir] > record.fed_at and (heir.boot != owner.boot or has_ended(owner))
+def outlived_by(record: Record, now: float, lives: IsKnown, has_ended: IsKnown) -> ProcessIdentity | None:
+    """The process that had the name before and was heard later than the owner, of which nothing but silence is
+    known: that is on another host, and so not certainly newer, or has ended unseen, if there ever was such a
+    process."""
+    details, owner = record.details, record.owner
+    if owner is None or details is None or not details.displaced or lives(owner):
+        return None
+    heir = heir_of(record, details, now, lives, has_ended)
+    if heir is None or details.displaced[heir] <= record.fed_at:
+        return None
+    return heir if heir.boot != owner.boot or has_ended(owner) else None
 
 
 def hand_back(

@@ -261,7 +261,7 @@ def take_out(table: Table, record: Record, member: Member, now: float) -> None:
         if record.declaration.feeders is Feeders.EACH:
             drop(record, member, now)
         elif not any(each.words for each in (details.members or {}).values()):
-            _let_start(record)
+            _give_grace(record)
         table.arm(record)
 
 
@@ -304,11 +304,11 @@ def drop(record: Record, member: Member, now: float) -> None:
             last = max(left, key=lambda each: each.work_due or -inf)
             if (last.work_due or -inf) > record.fed_at + record.declaration.timeout:
                 details.work_due, details.scope = last.work_due, last.scope
-            _let_start(record)
+            _give_grace(record)
     show_first(record)
 
 
-def _let_start(record: Record) -> None:
+def _give_grace(record: Record) -> None:
     """Of those that are left, who has not fed yet has its grace; after a pause, too, if nobody has."""
     details, grace = record.detailed(), record.declaration.grace
     left = (details.members or {}).values()

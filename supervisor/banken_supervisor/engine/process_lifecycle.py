@@ -16,7 +16,7 @@ from banken_supervisor.engine.descriptions import exited_event
 from banken_supervisor.engine.effects import Effect, Event, EventType
 from banken_supervisor.engine.ended_by_ladder import was_ended_by_ladder
 from banken_supervisor.engine.exit_status import end_text
-from banken_supervisor.engine.heirs import hand_back, heir_of, outlives
+from banken_supervisor.engine.heirs import hand_back, heir_of, outlived_by
 from banken_supervisor.engine.lifecycle import Lifecycle
 from banken_supervisor.engine.members import is_beside, is_part_of, member_of, show, show_first, take_out
 from banken_supervisor.engine.occurrence import Occurrence
@@ -238,7 +238,8 @@ class ProcessLifecycle:
         if details.open_incident is not None:
             details.open_incident.death = None
         if details.exited_how is not None:
-            details.exited_how, details.exited_at = None, details.exited_at if details.ended else None
+            details.exited_how = None
+            details.exited_at = details.exited_at if details.ended else None
 
     def restarted(self, name: str, now: float, out: list[Effect]) -> None:
         """A new process of the program behind this name has started."""
@@ -369,11 +370,8 @@ class ProcessLifecycle:
     def outlived(self, record: Record, now: float, out: list[Effect]) -> bool:
         """Whether a process that had the name before still feeds it, while nothing but silence is known of the one
         that took it. The name is the former one's again."""
-        details, owner = record.details, record.owner
-        if owner is None or details is None or not details.displaced or self.lives(owner):
-            return False
-        heir = heir_of(record, details, now, self.lives, self.has_ended)
-        if heir is None or not outlives(record, details, heir, owner, self.has_ended):
+        heir, owner = outlived_by(record, now, self.lives, self.has_ended), record.owner
+        if heir is None or owner is None:
             return False
         hand_back(self._table, record, heir, owner, None, out)
         return True
@@ -396,5 +394,6 @@ class ProcessLifecycle:
     def _ended(self, record: Record, how: str, at: float) -> None:
         self._table.forget_frames(record)
         details = record.detailed()
-        details.abandoned, details.exited_at, details.exited_how = False, at, how
+        details.abandoned = False
+        details.exited_at, details.exited_how = at, how
         self._table.arm(record)

@@ -82,10 +82,10 @@ def start(
     changes = list(_limit_changes({}) if attributes is None else _changes(attributes)) if LINUX else []
     if attributes is not None:
         options["umask"] = attributes.umask
-    deaf = LINUX and attributes is not None and _is_deaf()
-    if changes or deaf or given or "WATCHDOG_USEC" in (options.get("env") or ()):  # the launcher adds its own pid
+    resets = LINUX and attributes is not None and _has_signals_off()
+    if changes or resets or given or "WATCHDOG_USEC" in (options.get("env") or ()):  # the launcher adds its own pid
         try:
-            return _launch(command, changes, user, options, given, deaf=deaf)
+            return _launch(command, changes, user, options, given, resets=resets)
         except _NoLauncher as fault:
             if given or any(change.asked for change in changes):
                 raise AttributeRefused(f"its attributes cannot be set: {fault}") from None
@@ -114,7 +114,7 @@ def _launch(
     options: dict[str, Any],
     given: tuple[int, int] | None = None,
     *,
-    deaf: bool = False,
+    resets: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Without a command nothing becomes of the launcher, which has ended then."""
     ids = "" if user is None else f"{user.user}:{user.group}:{','.join(map(str, user.extra_groups))}"
@@ -124,7 +124,7 @@ def _launch(
             number = its.fileno()
             # -I -S -X utf8: it needs the standard library only, and its arguments stay the bytes that they were.
             fds = "" if given is None else f"{given[0]}:{given[1]}"
-            told = (str(number), ids, fds, "deaf" if deaf else "")
+            told = (str(number), ids, fds, "reset" if resets else "")
             argv = [sys.executable, "-I", "-S", "-X", "utf8", _SCRIPT, *told, *command]
             kept = (number,) if given is None else (number, given[0])
             try:
@@ -152,7 +152,7 @@ def _launch(
         return process
 
 
-def _is_deaf() -> bool:
+def _has_signals_off() -> bool:
     """Whether a process would inherit that signals are blocked, or ignored: of this thread, or of whatever started
     this process (``nohup``, a ``&`` of a script). Popen sees to the two that Python ignores itself."""
     ignored = (number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN)

@@ -1,7 +1,7 @@
 """A small script that becomes a command once its starter (launch.py) has set the attributes of its process.
 
 Arguments: the number of a socket to its starter, "UID:GID:GROUPS" or nothing, "OLD:NEW" or nothing (the number of a
-descriptor, and that under which the command has it), "deaf" or nothing (signals are blocked or ignored here, which
+descriptor, and that under which the command has it), "reset" or nothing (signals are blocked or ignored here, which
 the command is not to inherit), and the command. It writes "r" when it is ready, and waits for a byte. What comes
 after that is the error number of what failed; the socket's end alone means that the command runs. It imports as
 little as it can: each start waits for it.
@@ -19,7 +19,7 @@ OUT_OF_THE_WAY = 64
 """From here on descriptors are looked for that are no number which a command is given."""
 
 
-def main(number: str, user: str, descriptors: str, deaf: str, *command: str) -> None:
+def main(number: str, user: str, descriptors: str, reset: str, *command: str) -> None:
     """Become the command, or say why not."""
     socket = int(number)
     os.set_inheritable(socket, False)
@@ -37,8 +37,8 @@ def main(number: str, user: str, descriptors: str, deaf: str, *command: str) -> 
         variables[b"WATCHDOG_PID"] = b"%d" % os.getpid()
     for ignored in (_signal.SIGPIPE, _signal.SIGXFSZ):  # by Python; a command expects them as they were
         _signal.signal(ignored, _signal.SIG_DFL)
-    if deaf:
-        _hear()
+    if reset:
+        _reset_signals()
     os.write(socket, b"r")
     if not os.read(socket, 1):
         os._exit(127)  # its starter has ended, or cannot set an attribute
@@ -51,7 +51,7 @@ def main(number: str, user: str, descriptors: str, deaf: str, *command: str) -> 
     os._exit(127)
 
 
-def _hear() -> None:
+def _reset_signals() -> None:
     """Have each signal do what it does by default, and at once."""
     for number in _signal.valid_signals():
         if _signal.getsignal(number) == _signal.SIG_IGN:

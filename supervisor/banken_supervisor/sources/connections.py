@@ -305,7 +305,7 @@ class Connections:
         with contextlib.suppress(OSError):
             connection.socket.shutdown(socket.SHUT_RDWR)
         connection.socket.close()
-        self._waits(connection, -len(connection.unsent))
+        self._count_unsent(connection, -len(connection.unsent))
         connection.unsent.clear()
         if connection.door.handler is not None:
             connection.door.handler.gone(connection)
@@ -330,7 +330,7 @@ class Connections:
                 return
             data = data[sent:]
         connection.unsent += data
-        self._waits(connection, len(data))
+        self._count_unsent(connection, len(data))
         self._wait_for(connection)
 
     def flush(self, connection: Connection) -> None:
@@ -338,17 +338,17 @@ class Connections:
         sent = self._send(connection, connection.unsent)
         if sent > 0:
             del connection.unsent[:sent]
-            self._waits(connection, -sent)
+            self._count_unsent(connection, -sent)
         if not connection.unsent and sent >= 0:
             self._wait_for(connection)
             if connection.door.handler is not None:
                 connection.door.handler.sent(connection)
 
-    def unsent_beside(self, connection: Connection) -> int:
+    def unsent_of_holder(self, connection: Connection) -> int:
         """Bytes that wait to be sent to whoever holds this connection, over all that it holds."""
         return self._unsent_of[connection.holder]
 
-    def _waits(self, connection: Connection, more: int) -> None:
+    def _count_unsent(self, connection: Connection, more: int) -> None:
         self.unsent += more
         self._unsent_of[connection.holder] += more
         if not self._unsent_of[connection.holder]:

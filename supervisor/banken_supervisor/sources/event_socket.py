@@ -77,7 +77,7 @@ class EventSocket:
         data = frame(topic, _MORE) + frame(body)
         for connection in found:
             if connection.unsent and (
-                self._connections.unsent_beside(connection) + len(data) > UNREAD_MAX
+                self._connections.unsent_of_holder(connection) + len(data) > UNREAD_MAX
                 or self._connections.unsent + len(data) > UNREAD_ALL_MAX
             ):
                 self._connections.refuse("unread", f"{connection} does not read: an event is lost to it")

@@ -212,11 +212,11 @@ def test_who_was_denied_comes_in_when_it_is_allowed(host: Host) -> None:
 def test_a_number_that_is_no_connections_by_now_costs_no_descriptor() -> None:
     """What waits of a connection that has ended has its number still, which may be a file's by then."""
     with open("/dev/null") as file:
-        before = len(os.listdir("/proc/self/fd"))
+        before = {*os.listdir("/proc/self/fd")}  # of which others may be closed meanwhile
         for number in (file.fileno(), 1_000_000):
             with pytest.raises(OSError, match="socket|descriptor"):
                 connection_of(number)
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert {*os.listdir("/proc/self/fd")} <= before
 
 
 @pytest.mark.parametrize("strange", ["http", "NULL", "PLAIN", "half a handshake"])

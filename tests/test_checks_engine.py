@@ -19,6 +19,8 @@ from engine_kit import ALICE, BOB, TEN, Bench
 CHECK = "db/check"
 EVERY, FAILS, GRACE = 10.0, 3, 30.0
 TIMEOUT = EVERY * (FAILS + 1)
+ASK_S = 0.5
+"""Seconds between two questions of the process that runs the checks; the real one asks more often."""
 RULE = CheckRule("db", "tcp 127.0.0.1:5432", EVERY, FAILS)
 DECLARED = Declaration(TIMEOUT, 20.0, GRACE, exit=Exit.NEVER)
 LADDER = Ladder((Step("restart"),))
@@ -38,18 +40,23 @@ class Checked(Bench):
         policy = Policy(DECLARED, LADDER, depends_on=("db", *depends_on), check=RULE)
         engine.rules.declare(CHECK, policy)
         engine.watch(CHECK, self.now, self.out, awaited=awaited)
-        engine.checks.set([CHECK], self.now)
+        engine.checks.set([CHECK])
         self.out.clear()
 
     def result(self, passed: bool, text: str = "refused", took: float = 0.01, *, provisional: bool = False) -> Any:
         return self.say(Kind.RESULT, CHECK, passed, text, took, EVERY, False, None, provisional)
 
     def live(self, seconds: float) -> None:
-        """Let time pass; the owner and the process that runs checks are heard."""
-        for _ in range(round(seconds)):
+        """Let time pass; the owner and the process that runs checks are heard, and that one asks for its work."""
+        for _ in range(round(seconds / ASK_S)):
             self.feed("db", who=BOB)
-            self.feed(RUNNER)
-            self.jump(1.0)
+            self.ask()
+            self.jump(ASK_S)
+
+    def ask(self, *owners: str) -> None:
+        """The process that runs the checks asks, and is told of these owners; without one, of ``db``."""
+        self.feed(RUNNER)
+        self.engine.checks.asked(owners or ("db",), self.now)
 
     def incidents(self) -> list[dict[str, Any]]:
         return [e.data for e in self.out if isinstance(e, Event) and e.type is EventType.EXPIRED]
@@ -115,7 +122,7 @@ def test_the_silence_of_the_process_that_runs_them_convicts_nobody(bench: Checke
     assert [
         (e.name, e.data["cause"]) for e in bench.out if isinstance(e, Event) and e.type is EventType.EXPIRED
     ] == [(RUNNER, Cause.TIMEOUT)]
-    bench.engine.checks.runner_started(bench.now)
+    bench.engine.checks.runner_started()
     bench.live(TIMEOUT)
     assert bench.state(CHECK) is State.ALIVE
     bench.live(5)
@@ -131,7 +138,7 @@ def test_a_check_that_a_reload_makes_stricter_has_a_timeout_from_then(bench: Che
     declared, timeout = DECLARED._replace(timeout=TIMEOUT / 10), TIMEOUT / 10
     bench.engine.rules.declare(CHECK, policy._replace(declaration=declared, check=rule))
     bench.engine.reconsider()
-    bench.engine.checks.set([CHECK], bench.now)
+    bench.engine.checks.set([CHECK])
     bench.live(timeout)
     assert bench.state(CHECK) is State.ALIVE
     bench.live(START_S + 2)
@@ -146,9 +153,72 @@ def test_a_check_that_is_due_sooner_than_its_process_is_not_convicted_either() -
     bench.jump(TIMEOUT + 1)
     bench.jump(1.0)
     assert (bench.state(RUNNER), bench.state(CHECK)) == (State.ALIVE, State.ALIVE)
-    bench.feed(RUNNER, declaration=Declaration(2 * TIMEOUT, 3.0, 5.0))
+    bench.live(TIMEOUT + 1)
+    assert bench.state(CHECK) is State.ALIVE, "it stood still: the check has a timeout from when that is over"
+    bench.live(START_S + 1)
+    assert bench.state(CHECK) is State.EXPIRED, "it is heard"
+
+
+def test_what_is_new_to_the_process_that_runs_them_is_judged_from_when_it_has_it() -> None:
+    """A new process of its program is one among many: it is told late. Then the check has a timeout."""
+    bench = Checked()
+    bench.live(1)
+    bench.engine.checks.owner_started("db", bench.now, bench.out)
+    for _ in range(round((GRACE + TIMEOUT + 100) / ASK_S)):
+        bench.feed("db", who=BOB)
+        bench.ask("another")
+        bench.jump(ASK_S)
+    assert bench.state(CHECK) is State.WAITING
+    bench.ask()
+    bench.jump(ASK_S)
+    bench.ask("another")
+    bench.live(START_S + TIMEOUT - 1)
+    assert bench.state(CHECK) is State.WAITING
+    bench.live(2)
+    assert [data["reason"] for data in bench.incidents()] == [f"{RULE.label} gave no result in 40 s"]
+
+
+@pytest.mark.parametrize("has_passed", [True, False], ids=["it stands still", "it starts"])
+def test_a_late_process_convicts_none_of_its_checks_when_it_is_heard(has_passed: bool) -> None:
+    """A slow machine: results are due before it runs. Its first word comes before its first result."""
+    bench = Checked()
+    if has_passed:
+        bench.result(True)
+    else:
+        bench.engine.checks.runner_started()
+    bench.feed("db", who=BOB)
+    bench.feed(RUNNER, declaration=Declaration(1000.0, 3.0, 5.0))
+    for _ in range(round(GRACE + TIMEOUT + 1)):
+        bench.jump(1.0)
+    bench.feed(RUNNER, declaration=Declaration(1000.0, 3.0, 5.0))
     bench.jump(1.0)
-    assert bench.state(CHECK) is State.EXPIRED, "it was heard after the result was due"
+    bench.live(TIMEOUT)
+    assert bench.state(CHECK) is (State.ALIVE if has_passed else State.WAITING)
+    bench.live(5)
+    assert bench.state(CHECK) is State.EXPIRED
+
+
+def test_a_program_is_not_late_to_be_ready_before_its_check_could_be_run() -> None:
+    """It was to be ready in 1 s; what runs its check starts in 20 s."""
+    bench = Checked()
+    engine = bench.engine
+    declared = Declaration(NEVER, NEVER, NEVER, exit=Exit.NEVER)
+    policy = Policy(declared, LADDER, depends_on=("db",), check=RULE._replace(is_readiness=True))
+    engine.rules.declare(CHECK, policy)
+    engine.reconsider()
+    engine.checks.runner_started()
+    engine.notified.begun("db", 1.0, bench.now)
+    bench.feed(RUNNER, declaration=Declaration(1000.0, 3.0, 5.0))
+    for _ in range(20):
+        bench.feed("db", who=BOB)
+        bench.jump(1.0)
+    assert bench.state("db") is State.ALIVE
+    bench.live(TIMEOUT - 1)
+    assert bench.state("db") is State.ALIVE
+    bench.live(3)
+    assert (bench.state("db"), bench.incidents()[0]["reason"]) == (
+        State.EXPIRED, "it did not become ready within 1 s",
+    )  # fmt: skip
 
 
 def test_one_check_of_an_owner_is_not_blamed_on_another(bench: Checked) -> None:
@@ -156,7 +226,7 @@ def test_one_check_of_an_owner_is_not_blamed_on_another(bench: Checked) -> None:
     other = f"{CHECK}-2"
     bench.engine.rules.declare(other, Policy(DECLARED, LADDER, depends_on=("db",), check=RULE))
     bench.engine.watch(other, bench.now, bench.out, awaited=True)
-    bench.engine.checks.set([CHECK, other], bench.now)
+    bench.engine.checks.set([CHECK, other])
     bench.say(Kind.RESULT, other, True, "", 0.0, EVERY, False, None, False)
     for name in (CHECK, other):
         for _ in range(FAILS):
@@ -269,7 +339,7 @@ def test_a_name_that_a_worker_had_is_the_checks_own_from_then_on() -> None:
     policy = Policy(DECLARED, LADDER, depends_on=("db",), check=RULE)
     engine.rules.declare(CHECK, policy)
     engine.reconsider()
-    engine.checks.set([CHECK], bench.now)
+    engine.checks.set([CHECK])
     record = engine.get(CHECK)
     assert record is not None
     fed_at = record.fed_at
@@ -372,7 +442,7 @@ def test_a_check_that_a_reload_brings_during_a_pause_of_its_owner_is_paused(
     engine = bench.engine
     engine.rules.declare(new, Policy(DECLARED, LADDER, depends_on=("db",), check=RULE))
     engine.watch(new, bench.now, bench.out, awaited=True)
-    engine.checks.join_pauses(engine.checks.set([CHECK, new], bench.now), bench.now, bench.out)
+    engine.checks.join_pauses(engine.checks.set([CHECK, new]), bench.now, bench.out)
     assert (bench.state(CHECK), bench.state(new)) == (State.ALIVE, State.PAUSED)
     record = engine.get(new)
     assert record is not None
@@ -394,7 +464,7 @@ def test_a_check_that_has_passed_since_a_restart_is_judged(bench: Checked, decla
     rule = CheckRule("app", "http", EVERY, FAILS)
     engine.rules.declare(check, Policy(DECLARED, LADDER, depends_on=("app",), check=rule))
     engine.watch(check, bench.now, out, awaited=True)
-    engine.checks.set([CHECK, check], bench.now)
+    engine.checks.set([CHECK, check])
     engine.on_purpose.program_down("app", bench.now, out, again=True, removed=False)
     engine.checks.owner_ended("app", bench.now, out, stays_down=False)
     engine.on_purpose.program_up("app", bench.now)

@@ -128,6 +128,7 @@ def check_work(view: ControlView, args: dict[str, Any]) -> Any:
         body |= {"directory": mine.directory, "at_once": mine.at_once}
         return body
     owners = mine.owners(OWNERS_MAX)
+    view.driver.engine.checks.asked([owner for owner, _ in owners], view.driver.now)
     body["processes"] = {owner: _process(view, owner, is_program) for owner, is_program in owners}
     body["asked"] = list(mine.asked)
     body["over"] = [check.name for check in mine.readiness if view.programs.is_ready(check.of)]

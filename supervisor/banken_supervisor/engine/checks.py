@@ -7,15 +7,17 @@ alone; but a step of a check's ladder acts on the owner's process.
 
 Its verdict, cause ``check``: ``fails`` failures in a row, or no result in its timeout. Until it has passed once,
 failures count only when the grace is over. *The silence of the process that runs the checks convicts nobody*: a
-missing result is judged only when that process was heard after the result was due; and when it is started again,
-each check has a whole timeout from then. When that process says that it could not run a check yet, the check has a
-whole timeout from then, too. A check of a program is not judged while that is not running.
+missing result is judged only when that process was heard after the result was due. What is new to it (the check, or
+its program's process, or all of them, when it was started or stood still) is not judged before it has it, and has a
+whole timeout from then: its questions (``asked``) show when. When that process says that it could not run a check
+yet, the check has a whole timeout from then, too. A check of a program is not judged while that is not running.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from itertools import chain
 from math import inf
 
 from banken.protocol.incidents import Cause
@@ -42,7 +44,10 @@ WARN_EVERY_S = 600.0
 """Seconds between two warnings that checks are run late."""
 
 START_S = 2.0
-"""Seconds that the process that runs the checks has to start, before the timeout of each begins anew."""
+"""Seconds that the first run of a check may begin late, once the process that runs the checks has it."""
+
+STILL_S = 0.5
+"""Seconds between two questions of the process that runs the checks after which it has stood still."""
 
 
 @dataclass(eq=False)
@@ -60,25 +65,31 @@ class Checks:
     counts: CheckCounts = field(default_factory=CheckCounts)
     _warn_at: float = 0.0
     _last_runner: ProcessIdentity | None = None
+    _asked_at: float = -inf
+    _untold: set[str] = field(default_factory=set)
+    """owners of whom something is new, which the process that runs the checks was not told"""
+    _told: set[str] = field(default_factory=set)
+    """owners of whom the answer to its last question told it; its next one shows that it has heard it"""
 
-    def set(self, names: Collection[str], now: float) -> list[str]:
+    def set(self, names: Collection[str]) -> list[str]:
         """The checks that there are, by the operator's config; their policies are in force already. Those that are
-        new. One that has changed has a whole timeout from now on: its last result came as often as it was asked
-        for then."""
+        new. One that has changed has a whole timeout from when it can be run: its last result came as often as it
+        was asked for then."""
         found: dict[str, list[str]] = {}
         before = {name for names in self._table.checks_of.values() for name in names}
         for name in names:
             record = self._table.by_name.get(name)
             if record is not None and (rule := rule_of(record)) is not None:
-                details = record.detailed()
-                if details.check is not None and details.check.rule != rule and record.is_judged:
-                    details.allowed = Allowance(now + START_S + record.declaration.timeout)
+                state = record.detailed().check
+                if state is None or state.rule != rule:
+                    self._untold.add(rule.of)
                 self._table.forget_frames(record)
                 if record.owner is not None:  # a worker had the name, before the config gave it to a check
                     self._table.set_owner(record, None, [])
                 self._table.arm(record)
                 found.setdefault(rule.of, []).append(name)
         self._table.checks_of = {owner: tuple(names) for owner, names in found.items()}
+        self._untold.intersection_update(found)
         return [name for name in names if name not in before]
 
     def join_pauses(self, names: Collection[str], now: float, out: list[Effect]) -> None:
@@ -152,21 +163,25 @@ class Checks:
     def _delay(
         self, record: Record, rule: CheckRule, state: CheckState, why: str, now: float, out: list[Effect]
     ) -> None:
-        """It could not be run yet: it has a whole timeout from now on. So has its owner, if that waits for it to be
-        ready."""
+        """It could not be run yet: it has a whole timeout from now on."""
         if state.delayed is None:
             state.delayed_since = now
         state.delayed = why
         self._table.arm(record)
-        owner = self._table.by_name.get(rule.of) if rule.is_readiness else None
-        if owner is not None and (demand := owner.detailed().demand) is not None and not demand.alone:
-            due = max(demand.due, now + rule.every * (rule.fails + 1))
-            owner.detailed().demand = demand._replace(due=due, seen=f"{rule.label}: {why}")
-            self._table.arm(owner)
+        self._postpone_readiness(rule, now, f"{rule.label}: {why}")
         if now - state.delayed_since >= rule.every and now >= self._warn_at:
             self._warn_at = now + WARN_EVERY_S
             text = f"{record.name} {why}; a check is not judged before it was run"
             out.append(Event(EventType.RESOURCES, None, {"what": "checks", "state": "short", "text": text}))
+
+    def _postpone_readiness(self, rule: CheckRule, now: float, seen: str | None = None) -> None:
+        """The check was not run yet: an owner that waits for it to be ready has a whole timeout from now on."""
+        owner = self._table.by_name.get(rule.of) if rule.is_readiness else None
+        if owner is None or (demand := owner.detailed().demand) is None or demand.alone:
+            return
+        due = max(demand.due, now + rule.every * (rule.fails + 1))
+        owner.detailed().demand = demand._replace(due=due, seen=demand.seen if seen is None else seen)
+        self._table.arm(owner)
 
     def _note_readiness(
         self, record: Record, rule: CheckRule, result: Result, now: float, out: list[Effect]
@@ -185,7 +200,8 @@ class Checks:
         rule = rule_of(record)
         assert rule is not None
         runner = self._table.by_name.get(RUNNER)
-        if runner is None or runner.state is not State.ALIVE or runner.fed_at < due:
+        is_heard = runner is not None and runner.state is State.ALIVE and min(runner.fed_at, self._asked_at) >= due
+        if not is_heard or self._is_new(rule.of):
             self._table.deadlines.arm(record, now + LOOK_AGAIN_S)  # nobody is convicted by that one's silence
         else:
             self._convict(record, rule, self._state_of(record), due, now, out)
@@ -234,16 +250,39 @@ class Checks:
                 if not record.awaited:
                     self._start(record, now, out)
 
-    def runner_started(self, now: float) -> None:
-        """The process that runs the checks has started: the first results take their time."""
-        for names in self._table.checks_of.values():
-            for name in names:
-                record = self._table.by_name.get(name)
-                if record is not None and record.is_judged:
-                    record.detailed().allowed = Allowance(now + START_S + record.declaration.timeout)
-                    self._table.arm(record)
+    def runner_started(self) -> None:
+        """Another process runs the checks: all is new to it."""
+        self._untold, self._told = set(self._table.checks_of), set()
+
+    def asked(self, told: Collection[str], now: float) -> None:
+        """The process that runs the checks asks for its work, and has all checks of the config in force. It is told
+        now which processes these owners have."""
+        if now - self._asked_at > STILL_S:
+            self.runner_started()
+        heard, self._told = self._told, self._untold.intersection(told)
+        self._untold -= self._told
+        self._asked_at = now
+        for record in chain.from_iterable(map(self._of, heard)):
+            if (rule := rule_of(record)) is not None and record.is_judged:
+                record.detailed().allowed = Allowance(now + START_S + record.declaration.timeout)
+                self._table.arm(record)
+                self._postpone_readiness(rule, now)
+
+    def is_unseen(self, record: Record, due: float) -> bool:
+        """Whether this program is to be ready by a check that nobody could run yet."""
+        demand = None if record.details is None else record.details.demand
+        if demand is None or demand.alone or demand.seen or demand.due > due or not self._is_new(record.name):
+            return False
+        return any(rule is not None and rule.is_readiness for rule in map(rule_of, self._of(record.name)))
+
+    def _is_new(self, owner: str) -> bool:
+        """Whether the process that runs the checks may not know all of this owner yet."""
+        return owner in self._untold or owner in self._told
 
     def _start(self, record: Record, now: float, out: list[Effect]) -> None:
+        if (rule := rule_of(record)) is not None:
+            self._untold.add(rule.of)
+            self._told.discard(rule.of)
         if (state := record.detailed().check) is not None:
             state.failed, state.delayed = 0, None
         self._table.await_feeds(record)

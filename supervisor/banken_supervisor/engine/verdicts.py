@@ -111,6 +111,8 @@ class Verdicts:
             self._checks.judge(record, due, now, out)
         elif record.exited:
             self._processes.judge_end(record, due, now, out)
+        elif self._checks.is_unseen(record, due):
+            self._table.deadlines.arm(record, now + DEFERRED_S)
         elif not self._processes.outlived(record, now, out) and not self._on_purpose.excuses(record, now, out):
             cause, reason = cause_of(record, due)
             what = Occurrence(Trigger.DEADLINE, due=due, cause=cause, reason=reason)

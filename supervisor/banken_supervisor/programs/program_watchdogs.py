@@ -353,7 +353,7 @@ def _tell_checks(event: ProgramEvent, engine: Engine, now: float, out: list[Effe
         case kinds.STARTED | kinds.ADOPTED:
             engine.checks.owner_started(name, now, out, anew=event.type is kinds.STARTED)
             if name == RUNNER:
-                engine.checks.runner_started(now)
+                engine.checks.runner_started()
         case kinds.STOPPED:
             engine.checks.owner_ended(name, now, out, stays_down=not event.data.get("again"))
         case kinds.EXITED | kinds.FAILED | kinds.GAVE_UP:

@@ -164,7 +164,7 @@ class RuntimeConfig:
         for name, policy in self.exact.items():
             was_expected = name in former and former[name].expect
             engine.watch(name, now, out, awaited=policy.expect and not was_expected)
-        new = engine.checks.set([check.name for check in config.checks], now)
+        new = engine.checks.set([check.name for check in config.checks])
         targets.checks.set(config.checks, config.directory, config.settings.checks_at_once)
         targets.programs.settle_checks(engine, now, out)
         engine.checks.join_pauses(new, now, out)

@@ -44,6 +44,15 @@ if "serve" in sys.argv:
 """
 """A sitecustomize that makes the main thread of the process hang in a call, while its other threads run."""
 
+SLOW = 'import sys, time\nif "serve" in sys.argv:\n    time.sleep(3.5)\n'
+"""A sitecustomize that makes the process start slowly."""
+
+
+def beginning_with(directory: Path, code: str) -> tuple[str, ...]:
+    """The command under which each Python begins with this code."""
+    directory.joinpath("sitecustomize.py").write_text(code)
+    return ("env", "PYTHONPATH=" + os.pathsep.join(filter(None, (str(directory), os.environ.get("PYTHONPATH")))))
+
 
 class Port:
     """A server of this process: it takes connections, and says hello, unless it is ``mute``."""
@@ -273,11 +282,10 @@ def test_when_its_process_ends_or_hangs_nobody_is_convicted(
     port: Port, tmp_path: Path, fault: Callable[[int], None]
 ) -> None:
     """200 checks: one incident, its own; it is started again, and all checks have results again."""
-    tmp_path.joinpath("sitecustomize.py").write_text(HANGS)
     check = f'{{ tcp = "127.0.0.1:{port.number}", every = "1s", fails = 1 }}'
     config = "".join(f'[[watchdog]]\nname = "w{n}"\ncheck = {check}\n' for n in range(CHECKS))
     took = []
-    with running(config, under=("env", f"PYTHONPATH={tmp_path}")) as bench:
+    with running(config, under=beginning_with(tmp_path, HANGS)) as bench:
         until(lambda: all(row["results"] for row in checks(bench).values()), "all have run", START_S)
         for number in range(1, ROUNDS + 1):
             before, pid = checks(bench), bench.up(RUNNER)
@@ -292,6 +300,19 @@ def test_when_its_process_ends_or_hangs_nobody_is_convicted(
             until(lambda: row_of(bench, RUNNER)["state"] == "alive", "its incident is over", START_S)
     print(f"{fault.__name__}: back after {statistics.median(took):.2f} s, at most {max(took):.2f} s, of {ROUNDS}")
     assert max(took) <= BACK_S, took
+
+
+def test_a_slow_start_of_the_process_that_runs_them_is_no_incident_of_what_is_looked_at(tmp_path: Path) -> None:
+    """As on a slow machine: its first word comes when results have been due for seconds."""
+    check = f'{{ file = "{tmp_path}", every = "100ms", limit = "100ms", fails = 1 }}'
+    config = (
+        f'[[watchdog]]\nname = "w"\ngrace = "100ms"\ncheck = {check}\n'
+        f'[[program]]\nname = "p"\ngrace = "500ms"\ncommand = "sleep 1000"\nready = {check}\n'
+    )
+    with running(config, under=beginning_with(tmp_path, SLOW)) as bench:
+        last(bench, "w/check", passed=True, more=5)
+        until(lambda: bench.program("p")["ready"], "it is ready", START_S)
+        assert incidents(bench) == {}
 
 
 def test_when_its_process_or_the_supervisor_ends_no_command_of_a_check_is_left(tmp_path: Path) -> None:

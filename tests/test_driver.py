@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from banken.clock import START
 from banken.protocol.codec import encode
 from banken.protocol.messages import Declaration, Kind, Message, ProcessIdentity
 from banken_supervisor.engine.barrier import PATIENCE, PROBES_LOST_MAX, UNREAD_MAX
@@ -101,6 +102,16 @@ def test_a_few_lost_milliseconds_are_told_when_they_add_up() -> None:
     told = [turns.turn(took=turns.driver.patience() + turns.driver.clock.allowance + 0.02) for _ in range(4)]
     assert told == [[], [], ["stalled"], []]
     assert turns.driver.clock.lost == pytest.approx(0.08)
+
+
+def test_the_time_of_the_start_is_no_stall() -> None:
+    """Until the first turn the supervisor opens its files and sockets. What it loses later is told."""
+    turns = Turns()
+    assert turns.turn(took=5.0) == []
+    assert (turns.driver.clock.lost, turns.driver.clock.stalls) == (0.0, 0)
+    assert turns.driver.now - START < 5.0, "it counts against nobody all the same"
+    assert "stalled" in turns.turn(took=5.0)
+    assert turns.driver.clock.stalls == 1
 
 
 def test_while_not_everything_can_be_read_time_runs_slowly() -> None:

@@ -67,6 +67,8 @@ class Driver:
         """real time minus deadline time at the start"""
         self._shortest = inf
         """the timeout from which the clock's allowance was computed"""
+        self._is_starting = True
+        """no turn has begun yet"""
         self._complete = True
         self._leftover = 0
         """suspects that existed when the horizon was set and are not judged yet; newer ones get a horizon of their
@@ -113,12 +115,16 @@ class Driver:
         engine.history.allowed = self.note_budget.wake(real)
         engine.waiting.at_once = AT_ONCE if self._complete else 0
         if clock.last_lost > 0.0:
-            self._unreported_lost += clock.last_lost
             engine.registry.note_stall(clock.last_lost, now)
+            if self._is_starting:  # since this was made the supervisor was at other work, not held up
+                clock.lost, clock.stalls = 0.0, 0
+            else:
+                self._unreported_lost += clock.last_lost
             if self._unreported_lost >= LOST_MIN and self._may_report(EventType.STALLED, real):
                 data = {"lost": self._unreported_lost, "total": clock.lost, "stalls": clock.stalls}
                 self.out.append(Event(EventType.STALLED, None, data))
                 self._unreported_lost = 0.0
+        self._is_starting = False
         if not self._complete:
             self.overloads += 1
             if self._may_report(EventType.OVERLOADED, real):

@@ -208,6 +208,39 @@ def test_progress_that_stands_still_is_of_the_one_that_made_it(first: ProcessIde
     assert not bench.engine.succession.gate.held
 
 
+@pytest.mark.parametrize("who_feeds", ["a new one", "the idle one"])
+def test_after_all_were_idle_the_value_has_a_whole_time(who_feeds: str) -> None:
+    """``ALICE`` made progress, and has nothing to do. What was no progress then is none of ``BOB``'s, who comes."""
+    bench = Bench()
+    said = EACH._replace(progress_timeout=15.0)
+    for value in (1, 2):
+        bench.say(Kind.NOTE, "w", value, None, who=ALICE, declaration=said)
+    bench.say(Kind.WORK, "w", None, None, who=ALICE, declaration=said)
+    bench.jump(1000.0)
+    who = BOB if who_feeds == "a new one" else ALICE
+    feeds(bench, who, declaration=said, times=14)
+    assert opened(bench) == []
+    feeds(bench, who, declaration=said, times=4)
+    assert opened(bench) == [("w", Cause.NO_PROGRESS, ALICE.pid)]
+
+
+def test_when_an_incident_for_want_of_progress_ends_with_its_process_the_others_have_a_whole_time() -> None:
+    bench = Bench()
+    bench.engine.processes.tells_end = lambda process: True
+    said = EACH._replace(progress_timeout=15.0)
+    for _ in range(2):
+        bench.say(Kind.NOTE, "w", 1, None, who=ALICE, declaration=said)
+    for _ in range(17):
+        feeds(bench, ALICE, BOB, declaration=said, times=1)
+    assert opened(bench) == [("w", Cause.NO_PROGRESS, ALICE.pid)]
+    bench.say(Kind.LEAVING, "w", None, who=ALICE)
+    ends(bench, ALICE, 0)
+    feeds(bench, BOB, declaration=said, times=14)
+    assert (len(opened(bench)), bench.state()) == (1, State.ALIVE)
+    feeds(bench, BOB, declaration=said, times=3)
+    assert opened(bench)[1:] == [("w", Cause.NO_PROGRESS, BOB.pid)]
+
+
 def test_who_is_left_after_the_end_of_an_idle_one_in_a_pause_is_waited_for() -> None:
     """It was heard once, and is not judged by itself: its timeout begins with the end of the pause."""
     bench = Bench()
@@ -278,6 +311,23 @@ def test_who_released_after_a_step_has_ended_another_one_may_feed_again() -> Non
     assert (bench.state(), bench.engine.admission.refused) == (State.ALIVE, {})
     bench.jump(10.1)
     assert opened(bench)[1:] == [("w", Cause.TIMEOUT, BOB.pid)]
+
+
+@pytest.mark.parametrize("feeders", Feeders)
+def test_who_outlives_a_step_of_the_ladder_and_releases_may_feed_again(feeders: Feeders) -> None:
+    """A `with` block ends in an incident, whose ladder has sent a signal; the same process begins the next one."""
+    bench = Bench()
+    declared = EACH._replace(feeders=feeders)
+    bench.engine.declare("w", Policy(declared, ladder=Ladder((Step(do="signal"),))), bench.now, bench.out)
+    feeds(bench, ALICE)
+    bench.jump(10.1)
+    assert opened(bench) == [("w", Cause.TIMEOUT, ALICE.pid)]
+    bench.say(Kind.RELEASE, who=ALICE)
+    bench.say(Kind.DECLARE, who=ALICE, declared=declared)
+    bench.feed(who=ALICE)
+    assert (bench.state(), bench.engine.admission.refused) == (State.ALIVE, {})
+    bench.jump(10.1)
+    assert opened(bench)[1:] == [("w", Cause.TIMEOUT, ALICE.pid)]
 
 
 @pytest.mark.parametrize("kind", [Kind.EXTEND, Kind.LEAVING])

@@ -6,6 +6,9 @@ import pytest
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import Feeders, Kind
+from banken_supervisor.engine.effects import RunStep
+from banken_supervisor.engine.ladder import Ladder, Step
+from banken_supervisor.engine.policy import Policy
 from banken_supervisor.engine.states import State
 from engine_kit import opened
 from restart_kit import ALICE, BOB, TEN, House
@@ -136,3 +139,62 @@ def test_after_a_restart_a_process_that_has_declared_the_operators_name_is_waite
     house.crash(1.0)
     house.run(30.0)
     assert [(name, cause) for name, cause, _ in opened(house)] == [("w", Cause.GRACE)]
+
+
+def test_after_a_restart_feeds_that_name_no_process_are_taken_beside_those_that_do() -> None:
+    """They are the name's, whichever process it shows by then: what comes with them is taken, too."""
+    house = House()
+    long = EACH._replace(timeout=100.0)
+    house.feed(who=BOB, declared=long)
+    house.feed(who=ALICE, declared=long)
+    house.say(Kind.EXTEND, "w", 1000.0, who=BOB)
+    house.run(90.0)
+    house.feed(who=ALICE, declared=long)
+    house.crash(1.0)
+    house.run(50.0)
+    house.feed(who=None, declared=None)
+    house.run(30.0)
+    house.feed(who=None, declared=None)
+    assert opened(house) == []
+    house.run(80.0)
+    assert opened(house) == [("w", Cause.TIMEOUT, ALICE.pid)]
+
+
+@pytest.mark.parametrize("pauses", [True, False])
+def test_the_bad_end_of_one_that_has_said_that_it_ends_is_an_incident_after_a_restart(pauses: bool) -> None:
+    """Paused, its end was noticed before; else it died of an exception, and nobody saw how it ended."""
+    house = House()
+    house.engine.processes.tells_end = lambda process: True
+    house.feed(declared=EACH)
+    if pauses:
+        house.say(Kind.PAUSE, "w", 60.0, who=None)
+    house.say(Kind.LEAVING, "w", None if pauses else "ValueError: no")
+    if pauses:
+        house.engine.processes.exited(ALICE, house.now, house.out, 1)
+        house.run(1.0)
+    house.crash(1.0)
+    house.engine.processes.gone(ALICE, house.now)
+    house.run(50.0)
+    assert opened(house) == ([] if pauses else [("w", Cause.EXITED, ALICE.pid)])
+    house.run(15.0)
+    assert opened(house) == [("w", Cause.EXITED, ALICE.pid)]
+
+
+def test_nobody_is_blamed_for_want_of_progress_when_a_restart_has_forgotten_who_made_it() -> None:
+    """Two feed on. No step is done to one of them, also after a further restart."""
+    said = EACH._replace(timeout=100.0, progress_timeout=300.0)
+    house = House(w=Policy(said, Ladder((Step(do="kill", after=100.0),))))
+    for who in (ALICE, BOB) * 2:
+        house.feed(who=who, declared=said)
+    house.say(Kind.NOTE, "w", 1, None)
+    for second in range(6):
+        if second == 3:
+            house.crash(1.0)
+        house.feed(who=ALICE, declared=said)
+        house.feed(who=BOB, declared=said)
+        house.run(70.0)
+    assert opened(house) == [("w", Cause.NO_PROGRESS, None)]
+    house.crash(1.0)
+    house.run(100.0)
+    (step,) = [each for each in house.out if isinstance(each, RunStep)]
+    assert step.process is None

@@ -118,11 +118,15 @@ class Watched:
     """the last feed that named no process, where none was judged by itself"""
     paused: float | None = None
     """until then, inf: until it is resumed"""
+    is_deserted: bool = False
+    """all that fed it have ended in a pause: whether anybody is awaited is left open"""
     incident: Incident | None = None
     progress: float | None = None
     moved: float | None = None
     """since when the progress value stands still, at the earliest"""
     moved_by: int | None = None
+    is_mover_known: bool = True
+    """no restart since"""
 
     @property
     def is_each(self) -> bool:
@@ -131,6 +135,11 @@ class Watched:
     def joined(self) -> list[Life]:
         """Those that are judged by themselves for certain."""
         return [life for life in self.lives.values() if life.joined and life.is_sure]
+
+    @property
+    def is_left(self) -> bool:
+        """Whether all that feed it have said that they end."""
+        return bool(self.lives) and all(each.is_leaving and not each.has_ended for each in self.lives.values())
 
     def earliest(self, pid: int | None) -> float:
         """Before this the silence of this process is no verdict; inf: it is none at all."""
@@ -149,7 +158,7 @@ class Watched:
     def latest(self) -> float:
         """When a verdict is owed, if nothing is said until then; inf: never."""
         timeout, grace = self.said.timeout, self.said.grace
-        if self.paused is not None or self.incident is not None:
+        if self.paused is not None or self.incident is not None or self.is_deserted:
             return inf
         loose = any(each.is_loose for each in self.lives.values())
         started = [life.hi + max(timeout, grace) for life in self.lives.values() if not life.words]
@@ -175,6 +184,7 @@ class Watched:
         if life is not None:
             due = life.latest(self.said.timeout)
             self.peak = max(self.peak, now + self.said.timeout if due == inf else due)
+            self.is_deserted |= self.paused is not None and not self.lives
 
     def resumed(self, now: float) -> None:
         """Its pause is over: each has a whole timeout."""
@@ -206,8 +216,10 @@ class Watched:
             if max(extended) > now:
                 life.extended_lo, life.extended_hi = extended[0], extended[1] + RETURN_S
             life.is_loose |= life.is_leaving
+        self.is_mover_known = False
         self.peak = max(self.peak, last + timeout + LONG_S, spread + timeout)
-        self.since = now + RETURN_S, max(spread, self.since[1] + LONG_S)
+        began = self.since[0] if self.said.grace > LONG_S else now + RETURN_S
+        self.since = began, max(spread, self.since[1] + LONG_S)
         self.extended += RETURN_S
         is_known = self.incident is not None and self.incident.cause == "no-progress"
         if not is_known and (self.said.progress_timeout or 0.0) <= LONG_S:
@@ -220,6 +232,7 @@ class Watched:
     def follow(self, said: Declaration) -> None:
         """Another declaration is in force."""
         before, self.said = self.said, said
+        self.peak = max(self.peak, self.nobodys + said.timeout)
         if before.feeders is said.feeders:
             return
         lives = list(self.lives.values())
@@ -239,4 +252,10 @@ class Watched:
             self.pool.extended_hi = max(each.extended_hi for each in lives)
             self.pool.late = max(each.late for each in lives)
             self.pool.held = max(each.held for each in lives)
+            if self.incident is not None:
+                self.pool.work = None  # whether they were idle is left open: the next feed tells
+        if said.feeders is Feeders.ANY:  # a feed that named no process is one of the pool
+            self.pool.hi = max(self.pool.hi, self.nobodys)
+            if not lives:
+                self.pool.lo = max(self.pool.lo, self.nobodys)
         self.peak = max(self.peak, self.pool.hi + max(before.timeout, said.timeout) + LONG_S)

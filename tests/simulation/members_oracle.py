@@ -44,6 +44,8 @@ class Oracle:
         self.findings: list[Finding] = []
         self.verdicts = 0
         self._failed: set[tuple[str, int | None]] = set()
+        self._due_since: dict[str, float | None] = {}
+        """those that were due at the last sweep, and were not judged"""
         self._now = 0.0
         self._deed: tuple[str, str, int] = "", "", 0
 
@@ -98,6 +100,7 @@ class Oracle:
         life = watched.lives.get(pid)
         if life is None:
             life = watched.lives[pid] = Life(now, now)
+            watched.is_deserted = False
             if what == "declare" and len(watched.lives) == 1 and watched.waits:
                 watched.since = now, now
         life.words += what != "declare"
@@ -122,11 +125,15 @@ class Oracle:
                 watched.pool.fed(now, work)
             elif not watched.lives or not watched.joined():
                 watched.nobodys = now
+                for each in watched.lives.values():
+                    # Where none is judged by itself, what was allowed is the name's, and over.
+                    each.extended_lo = each.held = -inf
+                    each.lo = min(each.lo, now)
                 watched.peak = max(watched.peak, now + watched.said.timeout)
             if was_idle and watched.moved is not None:
                 watched.moved = now
             if what == "note" and (value != watched.progress or watched.moved is None):
-                watched.progress, watched.moved, watched.moved_by = value, now, pid
+                watched.progress, watched.moved, watched.moved_by, watched.is_mover_known = value, now, pid, True
         elif what == "extend":
             if watched.paused is None and (incident is None or is_beside):
                 mine = life if watched.is_each and life is not None else None
@@ -189,10 +196,13 @@ class Oracle:
             and ((life.joined and watched.is_each) or len(watched.lives) == 1)
         ]  # fmt: skip
 
-    def restarted(self, now: float, told: Iterable[Effect]) -> None:
-        """Another supervisor has taken up what the last one left."""
+    def restarted(self, now: float, told: Iterable[Effect], kept: set[str]) -> None:
+        """Another supervisor has taken up what the last one left. ``kept``: the names that it knows."""
         self._now, self._deed = now, ("restart", "", 0)
-        for watched in self.names.values():
+        for name, watched in list(self.names.items()):
+            if watched.is_left and name not in kept:
+                del self.names[name]  # by now they have ended in order
+                continue
             watched.restarted(now)
             for pid in [pid for pid, life in watched.lives.items() if life.has_ended]:
                 watched.part(pid, now)
@@ -216,10 +226,15 @@ class Oracle:
             if watched.paused is not None and watched.paused + ROUNDING < now and watched.incident is None:
                 watched.paused = min(watched.paused, now)
             due = watched.latest()
-            if due < now - ROUNDING:
+            at = armed.get(name)
+            # After a standstill an end is taken in one sweep, and what was due before in the next one.
+            is_due = at is not None and at <= now
+            is_looked_at = is_due and self._due_since.get(name) != at
+            self._due_since[name] = at if is_due else None
+            if due < now - ROUNDING and not is_looked_at:
                 self.find("missed", name, f"silent {now - due:.3f} s longer than it may be")
-            elif due < inf and (armed.get(name) is None or (armed[name] or 0.0) > due + ROUNDING):
-                self.find("missed", name, f"due at {due - 1000:.3f}, and looked at {armed.get(name)} later")
+            elif due < inf and (at is None or at > due + ROUNDING):
+                self.find("missed", name, f"due at {due - 1000:.3f}, and looked at {at} later")
 
     # -- what the engine tells ----------------------------------------------------------------------------
 
@@ -256,7 +271,7 @@ class Oracle:
         life = watched.lives.get(pid or 0)
         if cause in ("timeout", "grace"):
             due = watched.earliest(pid)
-            if watched.is_each and cause == "timeout" and life is None and watched.lives:
+            if watched.is_each and cause == "timeout" and life is None and pid in self.live:
                 self.find("false", name, f"{cause} of process {pid}, which does not feed it")
             elif now < due - ROUNDING:
                 self.find("false", name, f"{cause} of process {pid} {due - now:.3f} s too early")
@@ -271,7 +286,8 @@ class Oracle:
             if limit is None or watched.moved is None or now < watched.moved + limit - ROUNDING:
                 self.find("false", name, "its value moves")
             mover = watched.lives.get(watched.moved_by or 0)
-            if watched.is_each and mover is not None and mover.is_sure and pid != watched.moved_by:
+            is_open = not watched.is_mover_known and (pid is None or mover is None or not mover.joined)
+            if watched.is_each and mover is not None and mover.is_sure and pid != watched.moved_by and not is_open:
                 self.find("broken", name, f"process {watched.moved_by} moved the value, and {pid} has the incident")
         else:
             self.find("broken", name, f"the cause is {cause}")
@@ -285,6 +301,7 @@ class Oracle:
             self.find("doubled", name, f"{data['incident']} ends, which is not open")
             return
         what, _, pid = self._deed
+        watched.peak = max(watched.peak, now + watched.said.timeout)
         if not watched.is_each or incident.pid is None:
             return
         about = watched.lives.get(incident.pid)

@@ -215,7 +215,7 @@ class Engine:
         held = self._lifecycle.gate.held.get(record.name)
         cause = None if held is None else held.what.cause
         is_aside = members.is_aside(record, member, message, cause)
-        if is_aside and members.keep_aside(member, message, now):
+        if is_aside and members.keep_aside(record, member, message, now):
             if member is not None and member.extended_until != extended:
                 self.table.mark_changed(record)
             if kind is Kind.NOTE:

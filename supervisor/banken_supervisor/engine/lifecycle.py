@@ -127,6 +127,7 @@ class Lifecycle:
         due = now if what.due is None else what.due
         if what.cause is Cause.NO_PROGRESS:
             members.show_mover(record)
+            self._table.mark_changed(record)
         spent = self._incidents.open(record, what.cause, due, now, out, what.reason, what.incident)
         if what.death is not None:
             record.detailed().note_death(what.death)

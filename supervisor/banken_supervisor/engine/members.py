@@ -84,10 +84,14 @@ def note(record: Record, process: ProcessIdentity, kind: Kind, now: float) -> bo
         details.members = {}
     found = details.members.get(process)
     if found is not None:
-        if kind is not Kind.DECLARE:
-            found.words += 1
-            return found.words <= JOINS_AFTER
-        return False
+        if kind is Kind.DECLARE:
+            return False
+        found.words += 1
+        if found.words == JOINS_AFTER:
+            others = [each for each in details.members.values() if each.joined and each is not found]
+            if others and all(each.work_due == inf for each in others):
+                begin_progress(record, now)
+        return found.words <= JOINS_AFTER
     kept = None if record.feed_times is None else deque[float](maxlen=record.feed_times.maxlen)
     details.members[process] = Member(record.name, process, now, kept, int(kind is not Kind.DECLARE))
     return True
@@ -158,16 +162,26 @@ def follow_feeders(table: Table, record: Record, before: Feeders) -> None:
 
 
 def show_mover(record: Record) -> None:
-    """The progress value stands still: show the process that moved it last."""
-    mover = None if record.details is None else member_of(record, record.details.moved_by)
-    if mover is not None and record.declaration.feeders is Feeders.EACH:
+    """The progress value stands still: show the process that moved it last. Where that is gone, or a restart has
+    forgotten it, and several are left, the incident is about none of them, and no step is done to one."""
+    details = record.details
+    if details is None or record.declaration.feeders is not Feeders.EACH:
+        return
+    mover = member_of(record, details.moved_by)
+    if mover is not None:
         show(record, mover)
+    elif sum(each.joined for each in (details.members or {}).values()) > 1:
+        record.owner = None
 
 
 def show(record: Record, member: Member) -> None:
     """The record's last feed, owner and scope are this process's, and so is what it is allowed. Before the first
     feed of all, what is allowed is the name's, and so is its grace: the latest one's."""
     fed_at = max(record.fed_at, member.fed_at) if record.state is State.WAITING else member.fed_at
+    if member.feed_times is None and record.feed_times is not None:
+        # It was brought back by a restart. What is known by its bytes has a history (feed_history.py): also the
+        # feeds that name no process, and are the name's.
+        member.feed_times = deque(maxlen=record.feed_times.maxlen)
     record.owner, record.fed_at, record.feed_times = member.process, fed_at, member.feed_times
     details = record.details
     if details is not None:
@@ -186,7 +200,7 @@ def keep(record: Record, member: Member) -> None:
         member.extended_until, member.allowed = details.extended_until, details.allowed
 
 
-def keep_aside(member: Member | None, message: Message, now: float) -> bool:
+def keep_aside(record: Record, member: Member | None, message: Message, now: float) -> bool:
     """What a process says in an incident of another one is kept for it. False: it is more than that it lives."""
     if member is None:
         return True
@@ -195,6 +209,7 @@ def keep_aside(member: Member | None, message: Message, now: float) -> bool:
         return True
     if message.kind not in PROOFS:
         return False
+    end_idle(record, member.work_due, now)
     member.fed_at, member.extended_until, member.allowed = now, None, NOTHING_ALLOWED
     member.work_due = member.scope = None
     if message.kind is Kind.WORK:
@@ -275,15 +290,18 @@ def _find_owner(table: Table, record: Record, left: dict[ProcessIdentity, Member
         record.owner = None  # it has released the name, and lives
 
 
-def end_idle(record: Record, now: float) -> None:
-    """The process that the record shows says something. While all were idle nothing could go on: the progress value
-    has a whole time from ``now``. An incident for want of progress only another value ends."""
+def end_idle(record: Record, work_due: float | None, now: float) -> None:
+    """A process says something, whose ``work_due`` was this one. While all were idle nothing could go on."""
+    others = (record.detailed().members or {}).values() if record.declaration.feeders is Feeders.EACH else ()
+    if work_due == inf and all(each.work_due == inf for each in others if each.joined):
+        begin_progress(record, now)
+
+
+def begin_progress(record: Record, now: float) -> None:
+    """The progress value has a whole time from ``now``. An incident for want of it only another value ends."""
     details = record.detailed()
     stands_still = record.is_down and details.cause is Cause.NO_PROGRESS
-    if details.work_due != inf or details.progress_at is None or stands_still:
-        return
-    others = (details.members or {}).values() if record.declaration.feeders is Feeders.EACH else ()
-    if all(each.work_due == inf for each in others if each.joined):
+    if details.progress_at is not None and not stands_still:
         details.progress_at, details.progress_allowed = now, NOTHING_ALLOWED
 
 

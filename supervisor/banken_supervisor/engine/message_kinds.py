@@ -67,7 +67,7 @@ class MessageKinds:
         if details is not None:
             self._table.await_feeds(record)
             self._table.end_extension(record)
-            members.end_idle(record, now)
+            members.end_idle(record, details.work_due, now)
             details.work_due = details.scope = None
         keeps_incident = observer.keeps_incident(record, now)
         if (keeps_incident or record.state is State.PAUSED) and message.identity is None:
@@ -112,7 +112,7 @@ class MessageKinds:
         table.await_feeds(record)
         table.forget_frames(record)  # the next feed must be looked at: it ends this
         table.end_extension(record)
-        members.end_idle(record, now)
+        members.end_idle(record, details.work_due, now)
         details.work_due, details.scope = inf if seconds is None else now + seconds, scope
         details.sampled = False
         began = None if seconds is None else now if scope is None else now - scope.age
@@ -152,7 +152,7 @@ class MessageKinds:
 
     def _extend(self, record: Record, message: Message, now: float, out: list[Effect]) -> None:
         member = members.member_of(record, message.identity)
-        if members.is_beside(record, member) and members.keep_aside(member, message, now):
+        if members.is_beside(record, member) and members.keep_aside(record, member, message, now):
             self._table.mark_changed(record)
         elif record.is_judged:
             self._table.forget_frames(record)  # the next feed must be looked at: it ends the extension

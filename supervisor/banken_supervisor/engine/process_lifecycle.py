@@ -11,6 +11,7 @@ from math import inf
 
 from banken.protocol.incidents import Cause
 from banken.protocol.messages import CLEAN, Exit, Feeders, ProcessIdentity
+from banken_supervisor.engine import members
 from banken_supervisor.engine.clean_ends import is_clean_end, word_of
 from banken_supervisor.engine.descriptions import exited_event
 from banken_supervisor.engine.effects import Effect, Event, EventType
@@ -161,8 +162,6 @@ class ProcessLifecycle:
                 self._leave(record, member, "released", now, out)
                 return
             if was_ended_by_ladder(record):
-                if member is None or record.owner == process:
-                    details.displace(process, ENDED)  # else it was another one
                 if member is not None:
                     take_out(self._table, record, member, now)
                 return
@@ -365,6 +364,7 @@ class ProcessLifecycle:
         is_about = is_each and record.is_down and record.owner == member.process
         if how is not None and is_about and not was_ended_by_ladder(record):
             self._lifecycle.apply(record, Occurrence(Trigger.FEED, how=how), now, out)
+            members.begin_progress(record, now)
         take_out(self._table, record, member, now)
 
     def outlived(self, record: Record, now: float, out: list[Effect]) -> bool:

@@ -212,6 +212,8 @@ class Restore:
             record.details.new_feeder = True  # the gap until the first feed is the supervisor's
         members.start_again(record, record.fed_at)
         owner = checkpoint.owner
+        if open_ is not None and owner is None:
+            record.owner = None  # an incident goes on that is about none of those that are left
         if owner is not None and owner != record.owner and members.member_of(record, owner) is None:
             table.lose(owner)  # an incident was about it
         if checkpoint.extended is not None:

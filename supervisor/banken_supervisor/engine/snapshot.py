@@ -165,13 +165,18 @@ def checkpoint(
     record: Record, program_of: Callable[[ProcessIdentity | None], str | None], now: float
 ) -> Checkpoint | None:
     """What is to be kept of this one; None: nothing. The config makes it (of a group only a pause is kept), or its
-    processes are ending: by the next start they have ended. ``program_of``: the program that started a process."""
+    processes are ending in order: by the next start they have ended. ``program_of``: the program that started a
+    process."""
     details, owner = record.details, record.owner
     left, maintained, incidents, members, extended, unfed, heard = None, False, 0, None, None, False, None
     # Where the config has the group no longer, nothing waits for a first feed.
     awaited = record.awaited and not record.is_group
     if details is not None:
-        leaving = {} if record.is_down else details.leaving or {}  # an incident goes on, with whom it is about
+        # An incident goes on, with whom it is about; an end in a pause is judged when that is over; and who dies of
+        # an exception is owed a verdict.
+        is_kept = record.is_down or (record.state is State.PAUSED and record.exited)
+        last_words = {} if is_kept else details.leaving or {}
+        leaving = {process for process, why in last_words.items() if why is None}
         found = [each for each in (details.members or {}).values() if each.process not in leaving]
         if owner in leaving:
             if not found:

@@ -241,6 +241,21 @@ def test_when_an_incident_for_want_of_progress_ends_with_its_process_the_others_
     assert opened(bench)[1:] == [("w", Cause.NO_PROGRESS, BOB.pid)]
 
 
+def test_an_idle_one_is_so_after_the_pause_that_ends_the_incident_of_another() -> None:
+    """``BOB`` has been heard once, and has nothing to do; ``ALICE`` has released the name in her incident."""
+    bench = Bench()
+    bench.engine.declare("w", Policy(EACH, ladder=Ladder((Step(do="kill"),))), bench.now, bench.out)
+    feeds(bench, ALICE)
+    bench.say(Kind.WORK, "w", None, None, who=BOB)
+    bench.jump(10.1)
+    assert opened(bench) == [("w", Cause.TIMEOUT, ALICE.pid)]
+    bench.say(Kind.RELEASE, "w", who=ALICE)
+    bench.say(Kind.PAUSE, "w", 5.0, who=None)
+    bench.jump(6.0)
+    bench.jump(1000.0)
+    assert (len(opened(bench)), bench.state()) == (1, State.ALIVE)
+
+
 def test_who_is_left_after_the_end_of_an_idle_one_in_a_pause_is_waited_for() -> None:
     """It was heard once, and is not judged by itself: its timeout begins with the end of the pause."""
     bench = Bench()

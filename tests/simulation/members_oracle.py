@@ -128,7 +128,8 @@ class Oracle:
                 for each in watched.lives.values():
                     # Where none is judged by itself, what was allowed is the name's, and over.
                     each.extended_lo = each.held = -inf
-                    each.lo = min(each.lo, now)
+                    each.lo, each.hi = min(each.lo, now), max(each.hi, now)
+                    each.work = None if each.work == inf else each.work
                 watched.peak = max(watched.peak, now + watched.said.timeout)
             if was_idle and watched.moved is not None:
                 watched.moved = now

@@ -333,7 +333,7 @@ class Round:
         self.restarts += 1
         house.crash(self._away_s)
         self._wire()
-        kept = {record.name for record in house.engine.table}
+        kept = {record.name for record in house.engine.table if record.awaited}
         self.oracle.restarted(house.now, self._news(), kept)
         for process in [each for each in self._watched if each not in self._live]:
             house.engine.processes.gone(process, house.now)

@@ -378,4 +378,8 @@ def start_again(record: Record, now: float) -> None:
             member.fed_at, member.extended_until, member.allowed = now, details.extended_until, details.allowed
             if member.work_due != inf:
                 member.work_due = member.scope = None
+        left = details.members.values()
+        is_each = record.declaration.feeders is Feeders.EACH
+        if is_each and not any(each.joined for each in left) and any(each.work_due == inf for each in left):
+            details.work_due = inf  # none is judged by itself: they are what the name is
     show_first(record)

@@ -363,3 +363,29 @@ def _extended_for_alice() -> House:
             house.feed(who=who, declared=EACH)
     house.say(Kind.EXTEND, "w", 120.0, who=ALICE, declared=EACH)
     return house
+
+
+def test_after_a_reload_the_first_one_due_by_the_new_timeout_is_judged_first() -> None:
+    """The old timeout was longer than ``ALICE``'s extension, so that she was the first one."""
+    bench = Bench()
+    long = EACH._replace(timeout=200.0)
+    bench.engine.declare("w", long, bench.now, bench.out)
+    feeds(bench, ALICE, ALICE)
+    extend(bench, seconds=150.0)
+    bench.jump(50.0)
+    feeds(bench, BOB)
+    bench.jump(50.0)
+    bench.engine.declare("w", long._replace(timeout=60.0), bench.now, bench.out)
+    bench.jump(10.1)
+    assert [pid for _, _, pid in opened(bench)] == [BOB.pid]
+
+
+def test_a_feed_of_nobody_ends_the_idleness_of_those_that_are_not_judged_by_themselves() -> None:
+    """Over a pause, too: the name is fed by somebody, and that may be the idle one."""
+    bench = Bench()
+    bench.say(Kind.WORK, "w", None, None, who=ALICE, declaration=EACH)
+    bench.say(Kind.FEED, "w", who=None)
+    bench.say(Kind.PAUSE, "w", 5.0, who=None)
+    bench.jump(5.1)
+    bench.jump(10.1)
+    assert [cause for _, cause, _ in opened(bench)] == [Cause.TIMEOUT]

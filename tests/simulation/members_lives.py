@@ -175,7 +175,8 @@ class Watched:
         return inf if loose else max([self._longest(), *started])
 
     def _longest(self) -> float:
-        found = [each.latest(self.said.timeout) for each in self.lives.values()]
+        timeout = self.said.timeout
+        found = [max(each.latest(timeout), each.hi + timeout) for each in self.lives.values()]
         return max([self.peak, self.pool.extended_hi, *found])
 
     def part(self, pid: int, now: float) -> None:

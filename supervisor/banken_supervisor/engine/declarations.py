@@ -115,6 +115,7 @@ class Declarations:
         record.resolution = resolution
         if declaration.feeders is not feeders:
             members.follow_feeders(self._table, record, feeders)
+        members.show_first(record)  # with another timeout that may be another one
         self._table.mark_changed(record)
         self._table.note_timeout(declaration)
         self._table.arm(record)

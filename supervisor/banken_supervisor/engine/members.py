@@ -297,6 +297,14 @@ def end_idle(record: Record, work_due: float | None, now: float) -> None:
         begin_progress(record, now)
 
 
+def end_idle_of_all(record: Record) -> None:
+    """The name was fed, and no process was named: where none is judged by itself, that may be any of them."""
+    found = (record.detailed().members or {}).values()
+    if not any(each.joined for each in found):
+        for each in found:
+            each.work_due = each.scope = None
+
+
 def begin_progress(record: Record, now: float) -> None:
     """The progress value has a whole time from ``now``. An incident for want of it only another value ends."""
     details = record.detailed()

@@ -69,6 +69,8 @@ class MessageKinds:
             self._table.end_extension(record)
             members.end_idle(record, details.work_due, now)
             details.work_due = details.scope = None
+            if message.identity is None:
+                members.end_idle_of_all(record)
         keeps_incident = observer.keeps_incident(record, now)
         if (keeps_incident or record.state is State.PAUSED) and message.identity is None:
             self._processes.joins(record)  # else another process's first word has done so

@@ -22,11 +22,16 @@ def test_a_forked_child_holds_neither_ports_nor_workers() -> None:
             with client as worker:
                 handle = worker.watchdog("worker", 60, resolution=0)
                 until(lambda: [handle.feed()] and host.row("worker"), "it is heard")
+                runs, has_begun = os.pipe()
                 child = os.fork()
                 if not child:
+                    os.write(has_begun, b"1")
                     time.sleep(60)
                     os._exit(0)
                 try:
+                    assert os.read(runs, 1), "by now it has closed what is not its own"
+                    os.close(runs)
+                    os.close(has_begun)
                     host.supervisor.stop()
                     with Supervisor(host.here, listen=[host.address], keys=host.keys.path):
                         until(lambda: [handle.feed()] and host.row("worker"), "it is heard again")

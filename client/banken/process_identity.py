@@ -35,8 +35,15 @@ def after_fork(each: Any) -> None:
 
 
 def _forked() -> None:
+    """A fault of one keeps none of the others from what it has to do; the interpreter tells of it."""
+    faults: list[Exception] = []
     for each in list(_forking):
-        each._forked()
+        try:
+            each._forked()
+        except Exception as fault:  # noqa: BLE001
+            faults.append(fault)
+    if faults:
+        raise ExceptionGroup("after a fork", faults)
 
 
 if hasattr(os, "register_at_fork"):

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from banken_supervisor import cli
 from banken_supervisor.cli.group import banken
 from hosts_kit import free_ports
 from process.kit import START_S, memory, until
@@ -131,12 +130,11 @@ def test_after_a_flood_over_tcp_the_memory_comes_back(place: Path) -> None:
         running.close()
 
 
-def test_what_is_wrong_is_said_before_it_starts(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.process
+def test_what_is_wrong_is_said_before_it_starts(place: Path) -> None:
     """In one line, with an exit code of its own."""
-    monkeypatch.setenv("HOME", str(place))
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(("XDG_", "BANKEN_"))}
+    command = [sys.executable, "-m", "banken_supervisor", "run", "--address", str(place / "a"), "--no-journal"]
     for words, code, says in (
         (["--keys", "k"], 2, "--keys is for workers of other hosts: it needs --listen"),
         (
@@ -147,6 +145,9 @@ def test_what_is_wrong_is_said_before_it_starts(
         (["--listen", "/run/x"], 6, "it listens at tcp://HOST:PORT"),
         (["--listen", "tcp://h:65534"], 6, "PORT from 1 to 65533"),
     ):
-        monkeypatch.setattr("sys.argv", ["banken", "run", "--address", str(place / "a"), "--no-journal", *words])
-        assert cli._run() == code, words
-        assert says in capsys.readouterr().err
+        ran = subprocess.run(
+            [*command, *words], env={**environment, "HOME": str(place)}, capture_output=True, text=True,
+            timeout=START_S, check=False,
+        )  # fmt: skip
+        assert ran.returncode == code, words
+        assert says in ran.stderr

@@ -215,6 +215,7 @@ def test_it_is_told_why_it_must_stop_waiting(desk: Desk) -> None:
 
 
 def test_what_hangs_is_ended_and_the_next_one_runs(desk: Desk) -> None:
+    assert desk.act("counts").type.value == "action-done", "its process is ready: the limit is the action's alone"
     done = desk.end(desk.begin("hangs", limit=0.3))
     assert done.type.value == "action-stuck"
     assert "it is ended with its process" in done.text
@@ -229,6 +230,7 @@ def test_what_hangs_after_or_in_a_callback_that_it_has_called_is_ended_too(
     callbacks = CallbackProcesses({"quick": "own_quick:quick"}, str(tmp_path))
     assert callbacks.start() == {}
     desk.callbacks["quick"] = callbacks.function("quick")
+    assert desk.act("counts").type.value == "action-done", "its process is ready: the limit is the action's alone"
     done = desk.end(desk.begin("calls_and_hangs", limit=1.0))
     assert done.type.value == "action-stuck"
     assert "it is ended with its process" in done.text

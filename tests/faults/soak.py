@@ -74,6 +74,7 @@ def soak(hours: float, seed: str, honest: int, over: threading.Event) -> Row:
     warm = [each for each in samples if each[0] >= warm_at] or samples
     times, sizes, _ = zip(*warm, strict=True)
     slope = linear_regression(times, sizes).slope if len(warm) > 2 else 0.0
+    verdicts = figures(total)  # what follows is none
     most = max(each[2] for each in warm) - warm[0][2]
     if hours >= JUDGED_FROM and slope > GROWTH_MAX:
         total.wrong.append(f"memory grows by {slope / 2**20:.1f} MB an hour")
@@ -81,4 +82,4 @@ def soak(hours: float, seed: str, honest: int, over: threading.Event) -> Row:
         total.wrong.append(f"{most} descriptors more")
     grown = f"after the first {warm_at * 60:.0f} min {slope / 2**20:+.2f} MB an hour"
     grown += f", at most {most} descriptors more"
-    return Row("soak", total, figure=f"{(time.monotonic() - began) / 60:.0f} min: {figures(total)}; {grown}")
+    return Row("soak", total, figure=f"{(time.monotonic() - began) / 60:.0f} min: {verdicts}; {grown}")

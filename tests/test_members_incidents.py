@@ -224,6 +224,21 @@ def test_after_all_were_idle_the_value_has_a_whole_time(who_feeds: str) -> None:
     assert opened(bench) == [("w", Cause.NO_PROGRESS, ALICE.pid)]
 
 
+def test_the_value_has_a_whole_time_also_after_what_an_idle_one_says_in_the_incident_of_another() -> None:
+    """Both were idle; ``BOB`` has failed, and goes on later than ``ALICE``."""
+    bench = Bench()
+    said = EACH._replace(progress_timeout=15.0)
+    for who in (ALICE, BOB):
+        bench.say(Kind.NOTE, "w", 1, None, who=who, declaration=said)
+        bench.say(Kind.WORK, "w", None, None, who=who, declaration=said)
+    bench.say(Kind.FAIL, "w", "it is broken", who=BOB)
+    bench.jump(1000.0)
+    bench.feed(who=ALICE, declaration=said)
+    bench.feed(who=BOB, declaration=said)
+    bench.jump(0.1)
+    assert opened(bench) == [("w", Cause.FAILED, BOB.pid)]
+
+
 def test_when_an_incident_for_want_of_progress_ends_with_its_process_the_others_have_a_whole_time() -> None:
     bench = Bench()
     bench.engine.processes.tells_end = lambda process: True

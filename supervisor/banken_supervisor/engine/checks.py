@@ -251,7 +251,7 @@ class Checks:
                     self._start(record, now, out)
 
     def runner_started(self) -> None:
-        """Another process runs the checks: all is new to it."""
+        """Another process runs the checks, or the same after it stood still: all is new to it."""
         self._untold, self._told = set(self._table.checks_of), set()
 
     def asked(self, told: Collection[str], now: float) -> None:
